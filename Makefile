@@ -1,0 +1,41 @@
+# Two commands matter: `make reproduce` (the demo scale, on a laptop) and `make test`.
+# Both make .venv from requirements.lock first; only Python 3.11 or newer is needed beforehand.
+
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+
+.PHONY: help venv reproduce lint test
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make reproduce  run the demo scale: train, generate, score, tables and report in results/demo'
+	@echo 'make test       lint, formatting, types, workflow lint and tests'
+	@echo 'make lint       the same without the tests'
+	@echo 'make venv       only make or update .venv'
+
+venv: .venv/.installed
+
+.venv/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	@touch $@
+
+reproduce: venv
+	$(BIN)/snakemake --cores all
+
+# $(call step,NAME,COMMAND): say what runs, and if it fails, say so last.
+define step
+	@echo '== $(1)'; $(2) || { echo '== FAILED: $(1)   ($(2))' >&2; exit 1; }
+endef
+
+lint: venv
+	$(call step,ruff check,$(BIN)/ruff check .)
+	$(call step,ruff format,$(BIN)/ruff format --check .)
+	$(call step,mypy,$(BIN)/mypy)
+	$(call step,snakemake lint,$(BIN)/snakemake --lint)
+
+test: lint
+	$(call step,pytest,$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile)
+	@echo '== all steps passed'

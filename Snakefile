@@ -1,0 +1,26 @@
+# Diffusion-LM and its baselines, from corpus to table. `snakemake --cores all` runs the demo;
+# `snakemake --cores all --config scale=paper` the paper.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+include: "pipeline/rules/common.smk"
+include: "pipeline/rules/corpora.smk"
+include: "pipeline/rules/judges.smk"
+include: "pipeline/rules/diffusion.smk"
+include: "pipeline/rules/baselines.smk"
+include: "pipeline/rules/generate.smk"
+include: "pipeline/rules/score.smk"
+include: "pipeline/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/tables/control.csv",
+        f"{RESULTS}/tables/control.md",
+
+
+onsuccess:
+    show_table()

@@ -1,0 +1,84 @@
+"""Gradient control of a reverse step (paper Section 5.1): a few updates of x_{t-1} towards control and fluency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffusion_lm.sampling import Guide, Step
+
+ControlLoss = Callable[[Tensor, int], Tensor]
+"""-log p(c | x) of every text, [B], for points x [B, L, d] at step index of the sampling process."""
+
+
+@dataclass(frozen=True)
+class GuidanceSettings:
+    """How a reverse step is steered; every key is described in the configuration schema."""
+
+    updates: int
+    rate: float
+    fluency: float
+    optimizer: str
+    anchor: str
+    idle: float
+
+
+def gradient_guide(loss: ControlLoss, settings: GuidanceSettings, steps: int) -> Guide:
+    """The guide that applies :func:`ascend` at every step but the last ``idle`` share (released: 10 of 200)."""
+
+    def guide(step: Step) -> Tensor:
+        if step.index < settings.idle * steps or step.sigma == 0:
+            return step.sample
+        return ascend(step.sample, step.mean, step.sigma, lambda x: loss(x, step.index), settings)
+
+    return guide
+
+
+def ascend(
+    x: Tensor, mean: Tensor, sigma: Tensor | float, loss: Callable[[Tensor], Tensor], settings: GuidanceSettings
+) -> Tensor:
+    """Updates of x_{t-1} down the gradient of -lambda log p(x_{t-1} | x_t) - log p(c | x_{t-1}).
+
+    Every text has its own loss, so texts of any targets share a batch.
+
+    Args:
+        x, mean: sample and mean of the reverse step, [B, L, d]; sigma: its standard deviation.
+        loss: -log p(c | x) per text, [B].
+    """
+    squares = torch.zeros_like(x)
+    for _ in range(settings.updates):
+        with torch.enable_grad():
+            point = x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(loss(point).sum(), point)
+        slope = slope + settings.fluency * fluency_slope(x, mean, sigma, settings.anchor)
+        squares = squares + slope.square() if settings.optimizer == "adagrad" else slope.square()
+        x = x - settings.rate * slope / (squares.sqrt() + 1e-10)
+    return x.detach()
+
+
+def fluency_slope(x: Tensor, mean: Tensor, sigma: Tensor | float, anchor: str) -> Tensor:
+    """Gradient of the fluency term for x: of -log p(x_{t-1} | x_t) (``gaussian``), or the released form.
+
+    ``released`` is the gradient of sum (x - mean)^2 / sigma: divided by the standard deviation, not by
+    twice the variance.
+    """
+    return 2 * (x - mean) / sigma if anchor == "released" else (x - mean) / sigma**2
+
+
+def frame_loss(x0: Callable[[Tensor], Tensor], known: Tensor, free: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
+    """The released length control: pulls the x_0 estimate to the known words' vectors, through the denoiser.
+
+    Per text: sum over known places and dimensions of (x0(x) - Emb(w))^2 / sigma.
+
+    Args:
+        x0: the denoiser's estimate at a point. known: wanted vectors [B, L, d]. free: [B, L].
+    """
+
+    def loss(x: Tensor) -> Tensor:
+        misses = (x0(x) - known).square().sum(-1) / sigma
+        return (misses * ~free).sum(1)
+
+    return loss

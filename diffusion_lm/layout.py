@@ -1,0 +1,34 @@
+"""How texts become rows of words: START + words + END, padded, cut into blocks, or exactly as long as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor
+
+from pipeline.corpora.vocabulary import END, PAD, START
+from pipeline.language_model import padded
+
+
+def canvas_layout(texts: Sequence[Sequence[int]]) -> Tensor:
+    """Rows as long as the longest text of the batch, [B, L]; PAD marks places that do not exist."""
+    return padded([[START, *ids, END] for ids in texts], PAD)
+
+
+def pad_layout(texts: Sequence[Sequence[int]], length: int, as_released: bool = False) -> Tensor:
+    """Rows of fixed length, [N, length]; PAD is a word that the model learns to write.
+
+    Longer texts keep their first words and END; ``as_released`` cuts them without END.
+    """
+    most = length if as_released else length - 2
+    rows = [[START, *ids[:most], END][:length] for ids in texts]
+    return torch.tensor([row + [PAD] * (length - len(row)) for row in rows])
+
+
+def block_layout(texts: Sequence[Sequence[int]], length: int) -> Tensor:
+    """All texts joined and cut into rows, [N, length]; the tail that does not fill a row is dropped."""
+    joined = list(chain.from_iterable([START, *ids, END] for ids in texts))
+    rows = len(joined) // length
+    return torch.tensor(joined[: rows * length]).view(rows, length)

@@ -1,0 +1,1 @@
+"""The judges: everything that turns generated texts into numbers, tables and figures."""

@@ -1,0 +1,1 @@
+"""The spine: records, corpora, training, generation; what every other package may import."""

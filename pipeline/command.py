@@ -1,0 +1,152 @@
+"""The contract of every command: files in, files out, one line and exit code 2 on bad input.
+
+    python -m <package>.<command> --spec SPEC --input NAME=FILE ... --output NAME=FILE ...
+
+SPEC is JSON text or a file of it: the settings this stage needs and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from threadpoolctl import threadpool_limits
+
+from pipeline.errors import InputError, nearest
+from pipeline.files import read_json
+from pipeline.provenance import entry, write_sidecar
+
+
+class Spec(dict[str, Any]):
+    """Settings of a stage; asking for one that was not given is bad input."""
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise InputError("--spec", f"'{key}' is missing", nearest(key, self))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command was asked to do."""
+
+    spec: dict[str, Any]
+    inputs: dict[str, Path]
+    outputs: dict[str, Path]
+
+    @property
+    def work(self) -> Path:
+        """A folder for resumable state, beside the first output; no declared output, so no one deletes it."""
+        first = next(iter(self.outputs.values()))
+        return first.with_name(first.name.split(".")[0] + ".work")
+
+
+def command(
+    main: Callable[[Job], None],
+    *,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str],
+    open_ended: bool = False,
+) -> None:
+    """Run ``main`` on the command line's job and write a sidecar beside the first output.
+
+    Args:
+        inputs, outputs: names that must be given. open_ended: further inputs and outputs are welcome.
+    """
+    with exit_codes():
+        job = _parse(sys.argv[1:], inputs, outputs, open_ended)
+        settings = {"threads": 1, **job.spec}
+        set_threads(settings["threads"])
+        with write_sidecar(job.outputs, settings, job.inputs):
+            main(job)
+
+
+def set_threads(threads: int) -> None:
+    """Fix the number of threads; results must not follow the cores that a machine hands out.
+
+    Libraries that are loaded already are told; those loaded later read the environment.
+
+    Raises:
+        InputError: not a positive whole number.
+    """
+    if type(threads) is not int or threads < 1:
+        raise InputError("threads", f"cannot be {threads!r}", "give a whole number from 1")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    threadpool_limits(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+class exit_codes:
+    """Turn an InputError into one line on standard error and exit code 2."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InputError):
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that tells a mistake as every command does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it."""
+        raise InputError("command line", message, f"see python -m {self.prog} --help")
+
+
+def pairs(values: Sequence[str]) -> dict[str, Path]:
+    """``NAME=FILE`` words as a mapping."""
+    found: dict[str, Path] = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not equals or not path:
+            raise InputError(f"'{value}'", "not NAME=FILE", "name it, e.g. corpus=results/demo/corpus.jsonl")
+        if name in found:
+            raise InputError(f"'{value}'", f"'{name}' is given twice", "give one file for each name")
+        found[name] = Path(path)
+    return found
+
+
+def _parse(words: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], open_ended: bool) -> Job:
+    parser = Parser(prog=entry(), description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--spec", required=True, help="JSON text, or a file of it")
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME=FILE"}
+    parser.add_argument("--input", **several, help=f"needs {', '.join(inputs) or 'none'}")
+    parser.add_argument("--output", **several, required=True, help=f"needs {', '.join(outputs)}")
+    options = parser.parse_args(words)
+    job = Job(_spec(options.spec), pairs(options.input), pairs(options.output))
+    _require("--input", job.inputs, inputs, open_ended)
+    _require("--output", job.outputs, outputs, open_ended)
+    for name, path in job.inputs.items():
+        if not path.exists():
+            raise InputError(path, f"no such file (input '{name}')", "make it first, or correct the path")
+    return job
+
+
+def _spec(text: str) -> dict[str, Any]:
+    if not text.lstrip().startswith("{"):
+        spec = read_json(Path(text))
+        if not isinstance(spec, dict):
+            raise InputError(text, "not a JSON object", "give the settings as {...}")
+        return Spec(spec)
+    try:
+        return Spec(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise InputError("--spec", f"not JSON ({error.msg})", "give a file or valid JSON text") from None
+
+
+def _require(option: str, given: dict[str, Path], names: Sequence[str], open_ended: bool) -> None:
+    for name in names:
+        if name not in given:
+            raise InputError(option, f"'{name}' is missing", f"add {name}=FILE")
+    for name in given:
+        if name not in names and not open_ended:
+            raise InputError(option, f"unknown name '{name}'", nearest(name, names))

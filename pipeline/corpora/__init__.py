@@ -1,0 +1,1 @@
+"""Corpora: readers, tokenizers and the vocabulary."""

@@ -1,0 +1,29 @@
+"""Run any method on any task.
+
+python -m pipeline.generate --spec SPEC --input targets=FILE vocabulary=FILE MODEL=FILE ... --output samples=FILE
+
+SPEC holds ``method`` (the instance's settings), ``name``, ``samples`` per target, ``seed``, ``most_words``.
+"""
+
+from __future__ import annotations
+
+from pipeline.command import Job, command
+from pipeline.corpora.vocabulary import Vocabulary
+from pipeline.methods import load_method
+from pipeline.records import Target, read_records, write_records
+from pipeline.tasks import check_targets
+
+
+def main(job: Job) -> None:
+    """Write the samples of every target."""
+    spec = job.spec
+    targets = read_records(job.inputs["targets"], Target)
+    vocabulary = Vocabulary.load(job.inputs["vocabulary"])
+    check_targets(str(job.inputs["targets"]), targets, vocabulary, spec["most_words"])
+    models = {name: path for name, path in job.inputs.items() if name not in ("targets", "vocabulary")}
+    method = load_method(spec["name"], spec["method"], vocabulary, models)
+    write_records(job.outputs["samples"], method.generate(targets, spec["samples"], spec["seed"]))
+
+
+if __name__ == "__main__":
+    command(main, inputs=("targets", "vocabulary"), outputs=("samples",), open_ended=True)

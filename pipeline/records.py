@@ -1,0 +1,145 @@
+"""The records that flow between stages: JSON Lines, one closed schema per kind.
+
+A record file is the whole interface between two stages, so anybody may write one by hand. Reading
+checks every line: unknown, missing or wrongly typed keys end with the file, the line and the remedy.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pipeline.errors import InputError, nearest
+from pipeline.files import read_lines, write_text
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text of a corpus.
+
+    ``fields`` maps field to value (E2E), ``tags`` has one universal tag per token, ``tree`` is a
+    bracketed constituency tree, ``sentences`` the five sentences of a story (each a token list).
+    """
+
+    SCHEMA: ClassVar[str] = "text/1"
+    id: str
+    split: str
+    text: str
+    tokens: list[str]
+    fields: dict[str, str] | None = None
+    tags: list[str] | None = None
+    tree: str | None = None
+    sentences: list[list[str]] | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to ask for: ``control`` holds the task's own keys (see :mod:`pipeline.tasks`).
+
+    ``tuned_on`` marks targets on which settings were chosen (with other seeds than the reported ones).
+    """
+
+    SCHEMA: ClassVar[str] = "target/1"
+    target_id: str
+    task: str
+    control: dict[str, Any]
+    references: list[str] | None = None
+    source_id: str | None = None
+    tuned_on: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One generated text with what it cost: forward tokens and backward passes of any network."""
+
+    SCHEMA: ClassVar[str] = "sample/1"
+    method: str
+    task: str
+    target_id: str
+    sample_index: int
+    seed: int
+    text: str
+    forward_tokens: int
+    backward_passes: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Every metric of one sample; ``selected`` marks the MBR choice of its target."""
+
+    SCHEMA: ClassVar[str] = "score/1"
+    method: str
+    task: str
+    target_id: str
+    sample_index: int
+    seed: int
+    selected: bool
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+Record = TypeVar("Record", Text, Target, Sample, Score)
+
+
+def write_records(path: Path, records: Iterable[Text | Target | Sample | Score]) -> None:
+    """Write records as JSON Lines, atomically, in the order given."""
+    lines = (json.dumps({"schema": r.SCHEMA, **asdict(r)}, ensure_ascii=False) + "\n" for r in records)
+    write_text(path, "".join(lines))
+
+
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """Read and check a JSON Lines file of one kind of record.
+
+    Raises:
+        InputError: missing or empty file, malformed line, unknown, missing or wrongly typed key.
+    """
+    hints = _hints(kind)
+    records = [_parse(f"{path}:{n}", line, kind, hints) for n, line in enumerate(read_lines(path), 1)]
+    if not records:
+        raise InputError(path, "no records", f"expected {kind.SCHEMA} lines")
+    return records
+
+
+def _parse(where: str, line: str, kind: type[Record], hints: Mapping[str, Any]) -> Record:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(where, f"not JSON ({error.msg})", "mend or delete the line") from None
+    if not isinstance(values, dict) or values.pop("schema", None) != kind.SCHEMA:
+        raise InputError(where, "wrong kind of record", f"'schema' must be '{kind.SCHEMA}'")
+    for key in values:
+        if key not in hints:
+            raise InputError(where, f"unknown key '{key}'", nearest(key, hints))
+    try:
+        record = kind(**values)
+    except TypeError as error:
+        raise InputError(where, str(error).split("() ")[-1], f"a {kind.SCHEMA} record needs it") from None
+    for name, hint in hints.items():
+        if not _fits(getattr(record, name), hint):
+            raise InputError(where, f"key '{name}' has the wrong type", f"expected {hint}")
+    return record
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    """The type of each key of a record."""
+    hints = typing.get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return any(_fits(value, option) for option in arguments)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(item, arguments[1]) for item in value.values())
+    if hint is Any:
+        return True
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is hint

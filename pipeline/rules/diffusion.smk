@@ -1,0 +1,46 @@
+rule diffusion_lm:
+    input:
+        corpus=f"{RESULTS}/corpus.jsonl",
+        vocabulary=f"{RESULTS}/vocabulary.json",
+    output:
+        model("diffusion_lm"),
+    params:
+        spec=spec(**S["diffusion"]),
+        code=fingerprint("diffusion_lm.train"),
+    priority: 10  # the longest job of a run: start it first
+    log:
+        f"{RESULTS}/logs/diffusion_lm.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/diffusion_lm.jsonl"
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+    conda:
+        ENVIRONMENT
+    shell:
+        PYTHON + " -m diffusion_lm.train --spec {params.spec:q} "
+        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} " + STATED
+
+
+rule guidance_classifier:
+    input:
+        corpus=f"{RESULTS}/corpus.jsonl",
+        vocabulary=f"{RESULTS}/vocabulary.json",
+        diffusion=model("diffusion_lm"),
+    output:
+        model("{task}_classifier"),
+    params:
+        spec=lambda wildcards: spec(**S["classifiers"][wildcards.task]),
+        code=fingerprint("diffusion_lm.train_classifier"),
+    log:
+        f"{RESULTS}/logs/{{task}}_classifier.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{task}}_classifier.jsonl"
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+    conda:
+        ENVIRONMENT
+    shell:
+        PYTHON + " -m diffusion_lm.train_classifier --spec {params.spec:q} --input corpus={input.corpus} "
+        "vocabulary={input.vocabulary} diffusion={input.diffusion} --output model={output} " + STATED

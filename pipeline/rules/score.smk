@@ -1,0 +1,58 @@
+# One job per task over all methods and seeds: judges are loaded once.
+for task in TASKS:
+
+    rule:
+        name:
+            f"select_{task}"
+        input:
+            list(cells("samples", task).values()),
+        output:
+            list(cells("selected", task).values()),
+        params:
+            spec=spec(mbr_rule=S["mbr_rule"]),
+            code=fingerprint("eval.select"),
+            inputs=named(cells("samples", task)),
+            outputs=named(cells("selected", task)),
+        log:
+            f"{RESULTS}/logs/select_{task}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/select_{task}.jsonl"
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        conda:
+            ENVIRONMENT
+        shell:
+            PYTHON + " -m eval.select --spec {params.spec:q} --input {params.inputs} "
+            "--output {params.outputs} " + STATED
+
+    rule:
+        name:
+            f"score_{task}"
+        input:
+            list(cells("samples", task).values()),
+            list(cells("selected", task).values()),
+            targets=f"{RESULTS}/targets/{task}.jsonl",
+            corpus=f"{RESULTS}/corpus.jsonl",
+            vocabulary=f"{RESULTS}/vocabulary.json",
+            teacher=model("teacher"),
+        output:
+            list(cells("scores", task).values()),
+        params:
+            spec=spec(),
+            code=fingerprint("eval.score"),
+            inputs=named({**cells("samples", task), **cells("selected", task)}),
+            outputs=named(cells("scores", task)),
+        log:
+            f"{RESULTS}/logs/score_{task}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/score_{task}.jsonl"
+        resources:
+            mem_mb=4000,
+            runtime=120,
+        conda:
+            ENVIRONMENT
+        shell:
+            PYTHON + " -m eval.score --spec {params.spec:q} --input targets={input.targets} "
+            "corpus={input.corpus} vocabulary={input.vocabulary} teacher={input.teacher} {params.inputs} "
+            "--output {params.outputs} " + STATED

@@ -1,0 +1,193 @@
+"""The closed configuration: defaults of the schema, then recipe, scale file and overrides, each checked.
+
+python -m pipeline.settings --scale small [--set key.path=value ...] [--diff-paper]
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import InputError, nearest
+from pipeline.files import read_lines
+
+FOLDER = Path(__file__).parent / "config"
+SCALES = ("demo", "small", "paper")
+Settings = dict[str, Any]
+
+
+def resolve(scale: str, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """All settings of a scale, every default filled in.
+
+    Args:
+        overrides: nested settings that win over the scale file.
+
+    Raises:
+        InputError: unknown scale or key (with the nearest one), or a value that the schema refuses.
+    """
+    if scale not in SCALES:
+        raise InputError(f"scale '{scale}'", "no such scale", nearest(scale, SCALES))
+    own, overrides = _load(f"{scale}.yaml"), overrides or {}
+    layers = [own, overrides]
+    recipe = merged(merged({}, own), overrides).get("recipe", "paper")
+    if recipe != "paper" and (FOLDER / f"{recipe}.yaml").is_file():
+        layers.insert(0, _load(f"{recipe}.yaml"))
+    settings = _defaults(_schema())
+    for layer, name in zip(layers, [*(["recipe"] if len(layers) == 3 else []), f"{scale}.yaml", "override"], strict=True):
+        _check_keys(layer, _schema(), name, "")
+        settings = merged(settings, layer)
+    settings["methods"] = {n: _method(n, m) for n, m in settings["methods"].items() if m is not None}
+    _validate(settings, _schema(), "")
+    return settings
+
+
+def merged(base: Any, over: Any) -> Any:
+    """``over`` laid over ``base``: mappings merge key by key, anything else replaces."""
+    if not isinstance(base, Mapping) or not isinstance(over, Mapping):
+        return copy.deepcopy(over)
+    return {key: merged(base.get(key), over[key]) if key in over else copy.deepcopy(base[key]) for key in {**base, **over}}
+
+
+def parse_override(word: str) -> Settings:
+    """``a.b.c=value`` as nested settings; the value is YAML (``3``, ``true``, ``[0, 1]``)."""
+    path, equals, value = word.partition("=")
+    if not equals:
+        raise InputError(f"--set {word}", "not key=value", "write e.g. --set samples.length=5")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {word}", "the value is not YAML", "quote it") from None
+    for key in reversed(path.split(".")):
+        nested = {key: nested}
+    return dict(nested)
+
+
+def differences(settings: Settings, other: Settings, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted keys whose values differ, with both values (None: absent)."""
+    for key in sorted({*settings, *other}):
+        mine, theirs, name = settings.get(key), other.get(key), f"{path}{key}"
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            yield from differences(mine, theirs, f"{name}.")
+        elif mine != theirs:
+            yield name, mine, theirs
+
+
+@cache
+def _load(name: str) -> Settings:
+    path = FOLDER / name
+    try:
+        return dict(yaml.safe_load("\n".join(read_lines(path))))
+    except yaml.YAMLError as error:
+        raise InputError(path, f"not YAML ({str(error).splitlines()[0]})", "mend the file") from None
+
+
+def _schema() -> Settings:
+    return _load("schema.yaml")
+
+
+def _resolved(schema: Settings) -> Settings:
+    """A schema with its reference followed; keys beside the reference win."""
+    if "$ref" not in schema:
+        return schema
+    found: Any = _schema()
+    for part in schema["$ref"].removeprefix("#/").split("/"):
+        found = found[part]
+    return {**found, **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
+def _defaults(schema: Settings) -> Any:
+    """The value a schema stands for when nothing is given."""
+    schema = _resolved(schema)
+    properties = schema.get("properties", {})
+    if not properties:
+        return copy.deepcopy(schema.get("default", {} if schema.get("type") == "object" else None))
+    inner = {key: _defaults(part) for key, part in properties.items() if "default" in _resolved(part) or "properties" in _resolved(part)}
+    return merged(inner, schema.get("default", {}))
+
+
+def _method(name: str, settings: Settings) -> Settings:
+    """A method instance with its module's defaults and its guidance preset filled in."""
+    where = f"methods.{name}"
+    _check_keys({k: settings[k] for k in ("module", "tasks", "samples") if k in settings}, _resolved({"$ref": "#/$defs/method"}), where, "")
+    for key in ("module", "tasks"):
+        if key not in settings:
+            raise InputError(where, f"'{key}' is missing", "see pipeline/config/schema.yaml")
+    modules = _schema()["$defs"]["modules"]
+    if settings["module"] not in modules:
+        return settings
+    schema = modules[settings["module"]]
+    _check_keys(settings, schema, where, "")
+    filled = merged(_defaults(schema), settings)
+    if "guidance_preset" in filled:
+        filled["guidance"] = _guidance(where, filled)
+    _validate(filled, schema, f"{where}.")
+    return dict(filled)
+
+
+def _guidance(where: str, settings: Settings) -> Settings:
+    presets, chosen = _load("guidance.yaml"), settings["guidance_preset"]
+    if chosen not in presets:
+        raise InputError(f"{where}.guidance_preset", f"no preset '{chosen}'", nearest(chosen, presets))
+    given = merged(presets[chosen], settings.get("guidance") or {})
+    defaults = _defaults({"$ref": "#/$defs/guidance"})
+    return {task: merged(defaults, own) for task, own in given.items() if own is not None}
+
+
+def _check_keys(settings: Any, schema: Settings, where: str, path: str) -> None:
+    """Every key must be in the schema; the message names the nearest one."""
+    schema = _resolved(schema)
+    if not isinstance(settings, Mapping) or "properties" not in schema:
+        return
+    for key, value in settings.items():
+        if key in schema["properties"]:
+            _check_keys(value, schema["properties"][key], where, f"{path}{key}.")
+        elif schema.get("additionalProperties", True) is False:
+            raise InputError(where, f"unknown key '{path}{key}'", nearest(str(key), schema["properties"]))
+
+
+def _validate(settings: Settings, schema: Settings, where: str) -> None:
+    from jsonschema import Draft202012Validator
+
+    full = {**schema, "$defs": _schema()["$defs"]}
+    for error in Draft202012Validator(full).iter_errors(settings):
+        key = where + ".".join(map(str, error.absolute_path))
+        raise InputError(key or "settings", error.message, "see pipeline/config/schema.yaml")
+
+
+def main(words: Sequence[str]) -> None:
+    """Print resolved settings as YAML, or their differences from the paper's."""
+    from pipeline.command import Parser
+
+    parser = Parser(prog="pipeline.settings", description=__doc__)
+    parser.add_argument("--scale", default="demo", help=f"one of {', '.join(SCALES)}")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="override a setting")
+    parser.add_argument("--diff-paper", action="store_true", help="print only what differs from the paper")
+    options = parser.parse_args(words)
+    overrides: Settings = {}
+    for word in options.set:
+        overrides = merged(overrides, parse_override(word))
+    settings = resolve(options.scale, overrides)
+    if not options.diff_paper:
+        print(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), end="")
+        return
+    rows = [(key, _told(mine), _told(paper)) for key, mine, paper in differences(settings, resolve("paper"))]
+    widths = [max(len(row[i]) for row in [("setting", options.scale, "paper"), *rows]) for i in range(2)]
+    for key, mine, paper in [("setting", options.scale, "paper"), *rows]:
+        print(f"{key:<{widths[0]}}  {mine:<{widths[1]}}  {paper}")
+
+
+def _told(value: Any) -> str:
+    return "-" if value is None else yaml.safe_dump(value, default_flow_style=True).replace("\n...", "").strip()
+
+
+if __name__ == "__main__":
+    from pipeline.command import exit_codes
+
+    with exit_codes():
+        main(sys.argv[1:])

@@ -1,0 +1,59 @@
+"""What all tests share: one thread, and the real corpora where DLM_DATA names them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Set before anything loads torch or numpy, and inherited by the commands that tests start.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1"
+
+DATA = "DLM_DATA"
+deselected = pytest.StashKey[int]()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the published corpora; a test that asks for it carries the mark ``real_data``."""
+    folder = Path(os.environ.get(DATA, ""))
+    assert os.environ.get(DATA) and folder.is_dir(), f"needs the mark real_data, and a folder in {DATA}"
+    return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[deselected] = 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests on real corpora when there are none."""
+    if os.environ.get(DATA):
+        return
+    left_out = [item for item in items if item.get_closest_marker("real_data")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("real_data")]
+        config.stash[deselected] = len(left_out)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a worker of pytest-xdist: hand the count to the process that prints the summary."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["deselected"] = session.config.stash[deselected]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """In that process: every worker collects the same tests, so one count is enough."""
+    config, output = node.config, getattr(node, "workeroutput", None) or {}
+    config.stash[deselected] = max(config.stash[deselected], output.get("deselected", 0))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was not tested, and how to test it."""
+    if count := config.stash[deselected]:
+        terminalreporter.write_sep("-", "not tested")
+        terminalreporter.line(f"{count} tests on the real corpora; run them with {DATA}=<folder of corpora>")

@@ -1,0 +1,188 @@
+"""From samples to scores: selection, coverage, metrics of one text, and the guards of a set."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from eval.score import check_coverage, corpus_guards, frame, score_samples
+from eval.select import select_samples, split_words
+from pipeline.errors import InputError
+from pipeline.records import Sample, Score, Target
+
+TARGETS = [
+    Target("s1", "semantic_content", {"field": "food", "value": "Japanese"}),
+    Target("s2", "semantic_content", {"field": "price", "value": "£ 20 - 25"}),
+]
+TEXTS = {
+    "s1": [
+        "a b",
+        "The pub serves Japanese food",
+        "The pub serves Japanese food too",
+        "Japanese Japanese UNK",
+    ],
+    "s2": ["it costs £ 20 - 25 .", "it costs £ 20 - 25 .", "", "x"],
+}
+
+
+def sample(target_id: str, index: int, text: str, method: str = "ours", seed: int = 0) -> Sample:
+    return Sample(
+        method, "semantic_content", target_id, index, seed, text, forward_tokens=0, backward_passes=0
+    )
+
+
+def all_samples(method: str = "ours", seed: int = 0) -> list[Sample]:
+    return [sample(t, i, text, method, seed) for t, texts in TEXTS.items() for i, text in enumerate(texts)]
+
+
+def one_nat(texts: list[list[str]]) -> list[np.ndarray]:
+    return [np.ones(len(text) + 1) for text in texts]
+
+
+def scored(samples: list[Sample], **changes) -> list[Score]:  # type: ignore[no-untyped-def]
+    arguments = {
+        "selected": select_samples(samples),
+        "targets": TARGETS,
+        "training_texts": {("a", "b")},
+        "token_losses": one_nat,
+        "where": "samples/seed0.jsonl",
+    }
+    return score_samples(samples, **(arguments | changes))
+
+
+def test_words_are_split_at_single_spaces_only() -> None:
+    assert split_words("a £ 20\xa0 \n") == ["a", "£", "20\xa0", "\n"]
+    assert split_words("") == []
+    assert split_words(" a  b ") == ["a", "b"]
+
+
+def test_one_text_is_selected_per_method_target_and_seed() -> None:
+    samples = all_samples() + all_samples(seed=1) + all_samples("other")
+    chosen = select_samples(samples)
+    assert [(s.method, s.seed, s.target_id, s.sample_index) for s in chosen] == [
+        *[("ours", 0, "s1", 1), ("ours", 0, "s2", 0)],
+        *[("ours", 1, "s1", 1), ("ours", 1, "s2", 0)],
+        *[("other", 0, "s1", 1), ("other", 0, "s2", 0)],
+    ]
+    # s1: a longer reference costs brevity (.82), a shorter one precision (.76); s2: the last of equals.
+    assert [s.sample_index for s in select_samples(all_samples(), "released")] == [2, 1]
+
+
+def test_the_selection_does_not_follow_the_order_of_the_file() -> None:
+    backwards = select_samples(all_samples()[::-1])
+    assert sorted(s.sample_index for s in backwards) == [0, 1]
+    assert {s.target_id: s.sample_index for s in backwards} == {"s1": 1, "s2": 0}
+
+
+def test_every_text_gets_every_metric() -> None:
+    losses = {
+        2: [1.0, 2.0, 6.0],
+        5: [0.5] * 6,
+        6: [0.5] * 7,
+        3: [1.0] * 4,
+        7: [1.0] * 8,
+        0: [4.0],
+        1: [1.0, 2.0],
+    }
+    scores = scored(all_samples(), token_losses=lambda texts: [np.array(losses[len(t)]) for t in texts])
+    assert [(s.target_id, s.sample_index) for s in scores] == [(t, i) for t in ("s1", "s2") for i in range(4)]
+    assert scores[0].metrics == {
+        **{"ctrl": 0, "ctrl_released": 0, "ctrl_strict": 0},
+        **{"lm_nll": 3, "lm_nll_sum": 9, "lm_tokens": 3},
+        **{"length": 2, "doubled": 0, "unk_rate": 0, "copied": 1},
+    }
+    doubled = scores[3].metrics
+    assert (doubled["ctrl"], doubled["doubled"], doubled["copied"]) == (100, 1, 0)
+    assert doubled["unk_rate"] == pytest.approx(100 / 3)
+    empty = scores[6].metrics
+    assert (empty["length"], empty["lm_tokens"], empty["lm_nll"], empty["ctrl"]) == (0, 1, 4, 0)
+    assert [s.selected for s in scores] == [False, True, False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (all_samples()[:-1], "3 samples of target 's2', seed 0, others 4"),
+        (all_samples()[:4], "0 samples of target 's2'"),
+        (all_samples() + all_samples(seed=1)[:4], "0 samples of target 's2', seed 1"),
+        ([*all_samples(), all_samples()[2]], "2 times target 's1', sample 2, seed 0"),
+        ([*all_samples(), sample("s3", 0, "a")], "unknown target 's3'; did you mean"),
+    ],
+)
+def test_uneven_coverage_names_file_and_target(samples: list[Sample], message: str) -> None:
+    with pytest.raises(InputError, match=f"^samples/seed0.jsonl: ours: {message}"):
+        scored(samples, selected=[])
+
+
+def test_methods_may_differ_in_their_number_of_samples() -> None:
+    search = [sample(t, 0, texts[0], "search") for t, texts in TEXTS.items()]
+    check_coverage(all_samples() + search, TARGETS, "here")
+    assert len(scored(all_samples() + search)) == 10
+
+
+@pytest.mark.parametrize(
+    ("selected", "message"),
+    [
+        ([], "0 selected samples for .*'s1'"),
+        (all_samples()[:4], "4 selected samples"),
+        ([sample("s1", 9, "a")], "not among the samples"),
+    ],
+)
+def test_a_selection_of_another_run_is_an_error(selected: list[Sample], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        scored(all_samples(), selected=selected)
+
+
+def test_token_losses_must_fit_the_texts() -> None:
+    with pytest.raises(ValueError, match="texts and their token losses: 8 against 7"):
+        scored(all_samples(), token_losses=lambda texts: one_nat(texts)[:-1])
+    with pytest.raises(ValueError, match="predicted tokens of a text: 2 against 3"):
+        scored(all_samples(), token_losses=lambda texts: [np.ones(len(t)) for t in texts])
+    with pytest.raises(ValueError, match="not finite for: a b"):
+        scored(all_samples(), token_losses=lambda texts: [np.full(len(t) + 1, np.nan) for t in texts])
+
+
+def test_an_unknown_task_is_named() -> None:
+    samples = [replace(s, task="semantic_contents") for s in all_samples()]
+    with pytest.raises(InputError, match="'semantic_contents'; did you mean 'semantic_content'"):
+        scored(samples)
+
+
+def test_the_frame_has_a_row_per_text_and_a_column_per_metric() -> None:
+    table = frame(scored(all_samples()), "released")
+    assert list(table.columns[:7]) == [
+        *("method", "task", "target_id", "sample_index", "seed", "selected", "target_set"),
+    ]
+    assert table["selected"].dtype == bool and set(table["target_set"]) == {"released"}
+    assert table.loc[4, "ctrl"] == 100 and len(table) == 8
+
+
+def test_a_frame_of_two_tasks_has_gaps_but_takes_no_nan() -> None:
+    first = Score("m", "length", "l1", 0, 0, True, {"ctrl": 100.0})
+    second = Score("m", "semantic_content+syntax_tree", "c1", 0, 0, True, {"joint": 0.0})
+    table = frame([first, second], "ours")
+    assert table[["ctrl", "joint"]].isna().to_numpy().tolist() == [[False, True], [True, False]]
+    with pytest.raises(ValueError, match="m, target 'l1': ctrl is nan"):
+        frame([replace(first, metrics={"ctrl": math.nan})], "ours")
+
+
+def test_corpus_guards_by_method_and_selection() -> None:
+    samples = all_samples() + [replace(s, text="a a") for s in all_samples("other")]
+    guards = corpus_guards(samples, select_samples(samples), "ours")
+    values = guards.set_index(["method", "selection", "metric"])["value"]
+    assert values["other", "all", "distinct_1"] == 1 / 16
+    assert values["other", "mbr", "distinct_1"] == 1 / 4
+    assert values["other", "all", "self_bleu"] == pytest.approx(100)
+    assert values["ours", "mbr", "distinct_1"] == 1
+    assert values["ours", "mbr", "self_bleu"] == 0
+    assert len(values) == 2 * 2 * 4
+
+
+def test_a_block_of_the_corpus_guards_spans_many_targets() -> None:
+    """128 targets x 2 samples; both samples of a target are equal, targets differ: every block is diverse."""
+    samples = [sample(f"t{t:03}", i, f"w{t}") for t in range(128) for i in range(2)]
+    guards = corpus_guards(samples, samples[::2], "ours").set_index(["selection", "metric"])["value"]
+    assert guards["all", "distinct_1"] == guards["mbr", "distinct_1"] == 1

@@ -1,0 +1,192 @@
+"""The result table: aggregation by hand, absent cells, errors, and its Markdown."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eval.tables import COLUMNS, METHODS, control_markdown, control_table, markdown_table, table_csv
+
+NO_GUARDS = pd.DataFrame(columns=["task", "method", "target_set", "selection", "metric", "value"])
+
+
+def text(target_id: str, index: int, ctrl: float, nll: float, tokens: int = 2, **changes) -> dict:  # type: ignore[no-untyped-def]
+    keys = {"method": "diffusion_lm", "task": "semantic_content", "target_set": "ours", "seed": 0}
+    keys |= {"target_id": target_id, "sample_index": index, "selected": index == 0}
+    metrics = {"ctrl": ctrl, "lm_nll": nll, "lm_nll_sum": nll * tokens, "lm_tokens": tokens}
+    metrics |= {"length": tokens - 1, "doubled": 0, "unk_rate": 0.0, "copied": 0}
+    return keys | metrics | changes
+
+
+def two_targets(**changes) -> list[dict]:  # type: ignore[no-untyped-def]
+    return [
+        text("a", 0, 100, 1.0, **changes),
+        text("a", 1, 0, 2.0, tokens=10, **{"doubled": 3, **changes}),
+        text("b", 0, 100, 3.0, **{"copied": 1, **changes}),
+        text("b", 1, 100, 5.0, **{"unk_rate": 50.0, **changes}),
+    ]
+
+
+def table(rows: list[dict], guards: pd.DataFrame = NO_GUARDS) -> pd.DataFrame:
+    return control_table(pd.DataFrame(rows), guards)
+
+
+def row(result: pd.DataFrame, metric: str, selection: str = "all", method: str = "diffusion_lm"):  # type: ignore[no-untyped-def]
+    found = result.query("method == @method and selection == @selection and metric == @metric")
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_values_by_hand() -> None:
+    result = table(two_targets())
+    assert tuple(result.columns) == COLUMNS
+    assert row(result, "ctrl").value == 75
+    assert row(result, "ctrl", "mbr").value == 100
+    assert row(result, "lm_score").value == pytest.approx(math.exp((1.5 + 4) / 2))
+    assert row(result, "lm_score_token").value == pytest.approx(math.exp((2 + 20 + 6 + 10) / 16))
+    assert row(result, "mean_length").value == 3
+    assert row(result, "doubled_rate").value == 25  # one of four texts, though it has three doubled words
+    assert row(result, "copy_rate").value == 25
+    assert row(result, "unk_rate").value == 12.5
+    counts = row(result, "ctrl")[["targets", "samples", "seeds"]].tolist()
+    assert counts == [2, 4, 1]
+    assert row(result, "ctrl", "mbr").samples == 2
+
+
+def test_intervals_hold_the_value_and_follow_the_transform() -> None:
+    rows = [text(f"t{i}", j, 100 * ((i + j) % 3 > 0), 1 + i / 30) for i in range(30) for j in range(4)]
+    result = table(rows)
+    for metric in ("ctrl", "lm_score"):
+        low, value, high = row(result, metric)[["low", "value", "high"]]
+        assert low < value < high
+    assert row(result, "lm_score").low > math.e and row(result, "lm_score").high < math.exp(2)
+    pd.testing.assert_frame_equal(result, table(rows))
+
+
+def test_what_does_not_vary_says_so() -> None:
+    result = table(two_targets())
+    ctrl, length = row(result, "ctrl", "mbr"), row(result, "mean_length", "mbr")
+    assert ctrl.note == "Wilson interval: all targets equal"
+    assert ctrl.high == 100 and 0 < ctrl.low < 100
+    assert length.note == "no interval: all targets equal" and math.isnan(length.low)
+    assert row(result, "ctrl").note == ""
+
+
+def test_published_values_stand_beside_ours() -> None:
+    result = table(two_targets())
+    assert row(result, "ctrl").paper == 81.2
+    assert row(result, "lm_score").paper == 2.55
+    assert math.isnan(row(result, "mean_length").paper)
+    assert row(result, "ctrl", method="fudge").paper == 69.9
+
+
+def test_methods_that_were_not_run_have_empty_rows() -> None:
+    result = table(two_targets())
+    assert list(dict.fromkeys(result["method"])) == list(METHODS)
+    human = row(result, "ctrl", method="human")
+    assert math.isnan(human.value) and human.note == "not run" and human.targets == 0
+    empty = result[result["value"].isna()]
+    assert (empty["note"] != "").all()
+
+
+def test_tasks_and_methods_have_a_fixed_order() -> None:
+    methods, tasks = ("zeta", "ft_search", "human", "alpha"), ("length", "another", "semantic_content")
+    rows = [entry for method in methods for task in tasks for entry in two_targets(method=method, task=task)]
+    result = table(rows)
+    assert list(dict.fromkeys(result["task"])) == ["semantic_content", "length", "another"]
+    assert list(dict.fromkeys(result["method"])) == [*METHODS, "alpha", "zeta"]
+    pd.testing.assert_frame_equal(result, table(rows[::-1]))
+
+
+def test_a_metric_of_another_task_makes_no_row() -> None:
+    other = two_targets(task="semantic_content+syntax_tree", semantic_ctrl=50.0, joint=0.0)
+    for entry in other:
+        del entry["ctrl"]
+    result = table(two_targets() + other)
+    metrics = result[result["method"] == "diffusion_lm"].groupby("task")["metric"].agg(set)
+    assert {"ctrl"} == metrics["semantic_content"] & {"ctrl", "joint", "semantic_ctrl"}
+    assert {"joint", "semantic_ctrl"} == metrics["semantic_content+syntax_tree"] & {
+        "ctrl",
+        "joint",
+        "semantic_ctrl",
+    }
+
+
+def test_a_metric_that_one_method_lacks_is_an_empty_cell_with_a_note() -> None:
+    result = table([*two_targets(ctrl_strict=100.0), *two_targets(method="fudge")])
+    missing = row(result, "ctrl_strict", method="fudge")
+    assert math.isnan(missing.value) and missing.note == "not measured" and missing.samples == 4
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("metric", ["ctrl", "lm_nll", "doubled"])
+def test_a_broken_number_is_an_error(metric: str, value: float) -> None:
+    rows = two_targets()
+    rows[2][metric] = value
+    with pytest.raises(ValueError, match=f"diffusion_lm ours .*: {metric} of 1 of . texts is not finite"):
+        table(rows)
+
+
+def guards_of(value: float) -> pd.DataFrame:
+    keys = ["semantic_content", "diffusion_lm", "ours", "all", "distinct_1", value]
+    return pd.DataFrame([keys, [*keys[:1], "fudge", *keys[2:5], 0.9]], columns=NO_GUARDS.columns)
+
+
+def test_guards_of_the_whole_set_are_joined_by_cell() -> None:
+    result = table(two_targets(), guards_of(0.25))
+    assert row(result, "distinct_1").value == 0.25
+    assert row(result, "distinct_1").note.startswith("no interval")
+    assert result.query("metric == 'distinct_1' and selection == 'mbr'").empty
+    with pytest.raises(ValueError, match="distinct_1 is not finite"):
+        table(two_targets(), guards_of(math.nan))
+
+
+def test_csv_has_fixed_decimals_and_comes_back() -> None:
+    result = table(two_targets(), guards_of(1 / 3))
+    lines = table_csv(result).splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    assert "semantic_content,human,ours,mbr,ctrl,,,,0,0,0,,not run" in lines
+    assert any(",distinct_1,0.3333,,,2,4,1,," in line for line in lines)
+    back = pd.read_csv(io.StringIO(table_csv(result)))
+    assert control_markdown(back) == control_markdown(result)
+
+
+def test_markdown_cells_and_shape() -> None:
+    rows = [text(f"t{i}", 0, 100 * (i % 4 > 0), 1 + i / 40) for i in range(40)]
+    markdown = control_markdown(table([*rows, *two_targets(task="length", method="zeta")], guards_of(0.125)))
+    result = table(rows)
+    ctrl = row(result, "ctrl")
+    assert f"75.0 [{ctrl.low:.1f}, {ctrl.high:.1f}] (81.2)" in markdown
+    assert "| – (69.9)" in markdown  # fudge, published only
+    assert "0.125" in markdown
+    blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
+    assert len(blocks) == 4  # two selections, each with its guards
+    header = [cell.strip() for cell in blocks[0][0].strip("|").split("|")]
+    assert header == ["method", "semantic_content ctrl", "semantic_content lm", "length ctrl", "length lm"]
+    assert [line.split("|")[1].strip() for line in blocks[0][2:]] == [*METHODS, "zeta"]
+    assert [line.split("|")[2].strip() for line in blocks[1][2:]] == ["diffusion_lm", "zeta"]
+    for block in blocks:
+        assert len({len(line) for line in block}) == 1
+
+
+def test_target_sets_are_kept_apart() -> None:
+    result = table([*two_targets(), *[r | {"ctrl": 0.0} for r in two_targets(target_set="released")]])
+    ours = result.query("target_set == 'ours' and metric == 'ctrl' and method == 'diffusion_lm'")
+    assert ours["value"].tolist() == [100, 75]
+    assert "released targets" in control_markdown(result)
+
+
+def test_rows_of_another_length_are_an_error() -> None:
+    assert markdown_table(["a"], [["bc"]]) == "| a  |\n| -- |\n| bc |"
+    with pytest.raises(ValueError):
+        markdown_table(["a", "b"], [["c"]])
+
+
+def test_values_do_not_depend_on_the_order_of_the_texts() -> None:
+    rows = [text(f"t{i}", j, 100 * (i % 2), 0.1 * i + j) for i in range(9) for j in range(3)]
+    shuffled = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    assert table_csv(table(rows)) == table_csv(table(shuffled))

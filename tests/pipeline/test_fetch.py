@@ -1,0 +1,96 @@
+"""Downloads: verified before they get a name, and one clear line when there is no network."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.fetch import fetch
+
+CONTENT = {"train.csv": b"mr,ref\r\n", "dev.csv": b"mr,ref\n"}
+SHA256S = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    path = tmp_path / "web" / "data.zip"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("data/README.md", "not asked for")
+        for name, content in CONTENT.items():
+            opened.writestr(f"data/{name}", content)
+    return path
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def address(archive: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(archive.parent))) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/data.zip"
+        server.shutdown()
+
+
+def test_the_named_files_are_unpacked(address: str, tmp_path: Path) -> None:
+    paths = fetch(address, tmp_path / "raw", SHA256S)
+    assert paths == [tmp_path / "raw" / name for name in CONTENT]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()} == CONTENT
+
+
+def test_verified_files_need_no_network(archive: Path, tmp_path: Path) -> None:
+    first = fetch(archive.as_uri(), tmp_path / "raw", SHA256S)
+    archive.unlink()
+    assert fetch(archive.as_uri(), tmp_path / "raw", SHA256S) == first
+
+
+def test_a_changed_file_is_fetched_again(archive: Path, tmp_path: Path) -> None:
+    path = fetch(archive.as_uri(), tmp_path / "raw", SHA256S)[0]
+    path.write_bytes(b"changed")
+    fetch(archive.as_uri(), tmp_path / "raw", SHA256S)
+    assert path.read_bytes() == CONTENT["train.csv"]
+
+
+def test_a_wrong_checksum_leaves_nothing_behind(archive: Path, tmp_path: Path) -> None:
+    wrong = {**SHA256S, "dev.csv": "0" * 64}
+    with pytest.raises(
+        InputError, match=rf"dev\.csv: SHA-256 is {SHA256S['dev.csv']}, not 0000.*set data_dir"
+    ):
+        fetch(archive.as_uri(), tmp_path / "raw", wrong)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_no_network_names_the_address_and_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        fetch("http://127.0.0.1:9/data.zip", tmp_path / "raw", SHA256S)
+    assert str(caught.value).startswith("http://127.0.0.1:9/data.zip: cannot be downloaded")
+    assert "put train.csv, dev.csv in a folder and set data_dir to it" in str(caught.value)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_a_missing_page_is_told(address: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"other\.zip: cannot be downloaded .*404"):
+        fetch(address.replace("data.zip", "other.zip"), tmp_path / "raw", SHA256S)
+
+
+def test_a_file_missing_from_the_archive_is_told(archive: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no file 'test\.csv'"):
+        fetch(archive.as_uri(), tmp_path / "raw", {**SHA256S, "test.csv": "0" * 64})
+
+
+def test_a_cut_archive_is_told(archive: Path, tmp_path: Path) -> None:
+    archive.write_bytes(archive.read_bytes()[:-40])
+    with pytest.raises(InputError, match="not a whole zip archive"):
+        fetch(archive.as_uri(), tmp_path / "raw", SHA256S)
+    assert not (tmp_path / "raw").exists()
