@@ -13,6 +13,7 @@ include: "pipeline/rules/baselines.smk"
 include: "pipeline/rules/generate.smk"
 include: "pipeline/rules/score.smk"
 include: "pipeline/rules/report.smk"
+include: "pipeline/rules/tune.smk"
 
 
 rule all:

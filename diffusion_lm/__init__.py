@@ -1,1 +1,1 @@
-"""Diffusion-LM, in the paper's order: schedule, process, embedding, denoiser, objective, sampling, control."""
+"""Diffusion-LM, in the order of the paper: schedule, process, embedding, denoiser, objective, control."""

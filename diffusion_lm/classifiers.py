@@ -44,13 +44,18 @@ class NoisyEncoder(nn.Module):
     def __init__(self, settings: ClassifierSettings, dimension: int) -> None:
         super().__init__()
         hidden = settings.hidden
-        self.up = nn.Sequential(nn.Linear(dimension, 4 * dimension), nn.Tanh(), nn.Linear(4 * dimension, hidden))
+        self.up = nn.Sequential(
+            nn.Linear(dimension, 4 * dimension), nn.Tanh(), nn.Linear(4 * dimension, hidden)
+        )
         self.time = TimeEmbedding(settings.time_channels, hidden)
         self.positions = nn.Embedding(settings.positions, hidden)
         self.norm = nn.LayerNorm(hidden, LAYER_NORM_EPSILON)
-        self.encoder = Encoder(hidden, settings.layers, settings.heads, settings.intermediate, settings.dropout)
+        self.encoder = Encoder(
+            hidden, settings.layers, settings.heads, settings.intermediate, settings.dropout
+        )
 
     def forward(self, x: Tensor, time: Tensor, mask: Tensor | None) -> Tensor:
+        """Encode texts at network times [B]; nobody sees places where ``mask`` [B, L] is False."""
         h = self.up(x) + self.positions.weight[: x.shape[1]] + self.time(time)[:, None]
         return self.encoder(self.norm(h), mask)
 
@@ -58,10 +63,14 @@ class NoisyEncoder(nn.Module):
 class FieldClassifier(nn.Module):
     """One softmax per field over "none" and its values; a control is one column of all of them."""
 
-    def __init__(self, settings: ClassifierSettings, dimension: int, values: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, settings: ClassifierSettings, dimension: int, values: Mapping[str, Sequence[str]]
+    ) -> None:
         super().__init__()
         torch.manual_seed(settings.seed)
-        self.columns = {(f, v): i for i, (f, v) in enumerate((f, v) for f in values for v in (NONE, *values[f]))}
+        self.columns = {
+            (f, v): i for i, (f, v) in enumerate((f, v) for f in values for v in (NONE, *values[f]))
+        }
         self.widths = [1 + len(values[field]) for field in values]
         self.fields = list(values)
         self.body = NoisyEncoder(settings, dimension)
@@ -77,7 +86,9 @@ class FieldClassifier(nn.Module):
         """The column of each field that holds for a text."""
         return [self.columns[field, fields.get(field, NONE)] for field in self.fields]
 
-    def control_loss(self, x: Tensor, time: Tensor, mask: Tensor, controls: Sequence[tuple[str, str]]) -> Tensor:
+    def control_loss(
+        self, x: Tensor, time: Tensor, mask: Tensor, controls: Sequence[tuple[str, str]]
+    ) -> Tensor:
         """-log p(field = value | x_t) of each text's own control, [B]."""
         columns = torch.tensor([self.columns[control] for control in controls], device=x.device)
         return -self.log_probabilities(x, time, mask).gather(1, columns[:, None])[:, 0]
@@ -97,8 +108,11 @@ class WordsClassifier(nn.Module):
             vocab_size=1, n_positions=settings.positions, n_embd=hidden, n_layer=settings.layers,
             n_head=settings.heads, bos_token_id=0, eos_token_id=0, **rates,
         )  # fmt: skip
+        self.table: Tensor
         self.register_buffer("table", table.detach().clone())
-        self.up = nn.Sequential(nn.Linear(dimension, 4 * dimension), nn.Tanh(), nn.Linear(4 * dimension, hidden))
+        self.up = nn.Sequential(
+            nn.Linear(dimension, 4 * dimension), nn.Tanh(), nn.Linear(4 * dimension, hidden)
+        )
         self.time = TimeEmbedding(settings.time_channels, hidden)
         self.trunk = GPT2Model(config)
         self.trunk.wte.requires_grad_(False)  # words come as vectors
@@ -114,7 +128,9 @@ class WordsClassifier(nn.Module):
         attended = torch.cat([mask.new_ones(len(x), 1), mask, ids != PAD], 1)
         places = (attended.cumsum(1) - 1).clamp(min=0)
         inputs = torch.cat([self.time(time)[:, None], noisy, label], 1)
-        hidden = self.trunk(inputs_embeds=inputs, attention_mask=attended.long(), position_ids=places).last_hidden_state
+        hidden = self.trunk(
+            inputs_embeds=inputs, attention_mask=attended.long(), position_ids=places
+        ).last_hidden_state
         start = 1 + x.shape[1]
         losses = word_loss(self.head(hidden[:, start : start + ids.shape[1] - 1]), ids[:, 1:])
         place = torch.arange(1, ids.shape[1], device=ids.device)

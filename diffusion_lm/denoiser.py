@@ -38,14 +38,14 @@ class ModelSettings:
 
 
 class Prediction(NamedTuple):
-    """What the denoiser says of a noisy text: the x_0 estimate [B, L, d] and its word logits [B, L, V]."""
+    """What the denoiser says of a noisy text: x_0 estimate [B, L, d] and word logits [B, L, V]."""
 
     x0: Tensor
     logits: Tensor
 
 
 class Denoiser(nn.Module):
-    """Noisy vectors and time to output vectors, [B, L, in] -> [B, L, out] (original's TransformerNetModel2)."""
+    """Noisy vectors and time to output vectors, [B, L, in] -> [B, L, out] (TM:697-914)."""
 
     def __init__(self, settings: ModelSettings, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -55,10 +55,13 @@ class Denoiser(nn.Module):
         self.positions = nn.Embedding(settings.positions, hidden)
         self.norm = nn.LayerNorm(hidden, LAYER_NORM_EPSILON)
         self.dropout = nn.Dropout(settings.dropout)
-        self.encoder = Encoder(hidden, settings.layers, settings.heads, settings.intermediate, settings.dropout)
+        self.encoder = Encoder(
+            hidden, settings.layers, settings.heads, settings.intermediate, settings.dropout
+        )
         self.down = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
 
     def forward(self, x: Tensor, time: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Read texts at network times [B]; nobody sees places where ``mask`` [B, L] is False."""
         h = self.up(x) + self.positions.weight[: x.shape[1]] + self.time(time)[:, None]  # [B, L, H]
         return self.down(self.encoder(self.dropout(self.norm(h)), mask))
 
@@ -81,7 +84,12 @@ class DiffusionLM(nn.Module):
         self.denoiser = Denoiser(settings, inputs, settings.words if settings.predict == "words" else d)
 
     def forward(
-        self, x_t: Tensor, t: Tensor, process: Process, previous: Tensor | None = None, mask: Tensor | None = None
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        process: Process,
+        previous: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Prediction:
         """Estimate x_0 from x_t [B, L, d] at steps ``t`` [B] of ``process``.
 
@@ -91,7 +99,12 @@ class DiffusionLM(nn.Module):
         return self.read(self.output(x_t, t, process, previous, mask), x_t, t, process)
 
     def output(
-        self, x_t: Tensor, t: Tensor, process: Process, previous: Tensor | None = None, mask: Tensor | None = None
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        process: Process,
+        previous: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """The network's raw output, [B, L, d] or [B, L, V]."""
         time = torch.as_tensor(process.time, dtype=torch.float32)[t.cpu()].to(x_t.device)
@@ -133,7 +146,7 @@ def load_released(model: DiffusionLM, state: Mapping[str, Any]) -> None:
     }  # fmt: skip
     for theirs, name in renames.items():
         found = {key: value for key, value in state.items() if key.startswith(theirs + ".")}
-        ours |= {f"denoiser.{name}{key[len(theirs):]}": value for key, value in found.items()}
+        ours |= {f"denoiser.{name}{key[len(theirs) :]}": value for key, value in found.items()}
     for index in range(model.settings.layers):
         ours |= _released_layer(state, index)
     model.load_state_dict(ours)

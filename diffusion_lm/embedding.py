@@ -45,5 +45,5 @@ class Embedding(nn.Module):
 
 
 def nearness(x: Tensor, table: Tensor) -> Tensor:
-    """Greater where a table row is nearer to x in L2 distance: [..., d] -> [..., V]; -distance^2 / 2 + |x|^2 / 2."""
+    """(|x|^2 - distance^2) / 2 to every table row, greatest at the nearest: [..., d] -> [..., V]."""
     return x @ table.T - table.square().sum(-1) / 2

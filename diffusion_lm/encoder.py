@@ -40,6 +40,7 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, hidden_from: Tensor | None) -> Tensor:
+        """One layer on [B, L, H]; ``hidden_from`` [B, 1, 1, L] is True for keys that nobody sees."""
         x = self.attention_norm(x + self.dropout(self.attention_out(self._attend(x, hidden_from))))
         return self.norm(x + self.dropout(self.down(nn.functional.gelu(self.up(x)))))
 
@@ -70,4 +71,6 @@ class TimeEmbedding(nn.Sequential):
         self.channels = channels
 
     def forward(self, time: Tensor) -> Tensor:
-        return super().forward(time_features(time, self.channels))
+        """Embed network times."""
+        hidden: Tensor = super().forward(time_features(time, self.channels))  # type: ignore[no-untyped-call]
+        return hidden

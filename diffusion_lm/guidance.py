@@ -1,4 +1,4 @@
-"""Gradient control of a reverse step (paper Section 5.1): a few updates of x_{t-1} towards control and fluency."""
+"""Gradient control of a reverse step (paper Section 5.1): updates of x_{t-1} towards control and fluency."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GuidanceSettings:
 
 
 def gradient_guide(loss: ControlLoss, settings: GuidanceSettings, steps: int) -> Guide:
-    """The guide that applies :func:`ascend` at every step but the last ``idle`` share (released: 10 of 200)."""
+    """Apply :func:`ascend` at all but the last ``idle`` share of the steps (released: 10 of 200)."""
 
     def guide(step: Step) -> Tensor:
         if step.index < settings.idle * steps or step.sigma == 0:
@@ -38,7 +38,11 @@ def gradient_guide(loss: ControlLoss, settings: GuidanceSettings, steps: int) ->
 
 
 def ascend(
-    x: Tensor, mean: Tensor, sigma: Tensor | float, loss: Callable[[Tensor], Tensor], settings: GuidanceSettings
+    x: Tensor,
+    mean: Tensor,
+    sigma: Tensor | float,
+    loss: Callable[[Tensor], Tensor],
+    settings: GuidanceSettings,
 ) -> Tensor:
     """Updates of x_{t-1} down the gradient of -lambda log p(x_{t-1} | x_t) - log p(c | x_{t-1}).
 
@@ -68,7 +72,9 @@ def fluency_slope(x: Tensor, mean: Tensor, sigma: Tensor | float, anchor: str) -
     return 2 * (x - mean) / sigma if anchor == "released" else (x - mean) / sigma**2
 
 
-def frame_loss(x0: Callable[[Tensor], Tensor], known: Tensor, free: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
+def frame_loss(
+    x0: Callable[[Tensor], Tensor], known: Tensor, free: Tensor, sigma: float
+) -> Callable[[Tensor], Tensor]:
     """The released length control: pulls the x_0 estimate to the known words' vectors, through the denoiser.
 
     Per text: sum over known places and dimensions of (x0(x) - Emb(w))^2 / sigma.

@@ -1,4 +1,4 @@
-"""How texts become rows of words: START + words + END, padded, cut into blocks, or exactly as long as they are."""
+"""How texts become rows of words: START + words + END, padded, cut into blocks, or as long as they are."""
 
 from __future__ import annotations
 

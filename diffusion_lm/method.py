@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from diffusion_lm import train, train_classifier
@@ -40,7 +41,9 @@ class DiffusionLMMethod(Method):
     def write(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[list[str], int, int]]:
         """Texts of similar length share a batch; every text has its own generator, length drawn first."""
         generators = [self.generator(request, seed) for request in requests]
-        rows = [self.canvas(request, generator) for request, generator in zip(requests, generators, strict=True)]
+        rows = [
+            self.canvas(request, generator) for request, generator in zip(requests, generators, strict=True)
+        ]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         written: dict[int, tuple[list[str], int, int]] = {}
         progress = Progress(f"{self.name} {requests[0].target.task}", len(rows))
@@ -56,7 +59,7 @@ class DiffusionLMMethod(Method):
         yield from (written[i] for i in range(len(rows)))
 
     def canvas(self, request: Request, generator: torch.Generator) -> list[int]:
-        """What is known of a text beforehand: its length in layout ``canvas``, or where the task asks for it."""
+        """What is known of a text beforehand: its length, in layout ``canvas`` or if the task asks for it."""
         guidance = self.guidance(request.target.task)
         held = request.target.task == LENGTH and guidance is not None and guidance["form"] == "hold"
         positions = self.model.settings.positions
@@ -104,7 +107,7 @@ class DiffusionLMMethod(Method):
 
         def loss(x: torch.Tensor, index: int) -> torch.Tensor:
             t = torch.full((len(x),), index)
-            _, sigma = self.spread[index]
+            sigma = float(np.sqrt(self.process.posterior_variance[index]))
             return frame_loss(lambda point: self.model(point, t, self.process).x0, known, free, sigma)(x)
 
         return loss
@@ -132,7 +135,11 @@ class DiffusionLMMethod(Method):
 def draw_length(counts: Sequence[int], generator: torch.Generator) -> int:
     """A number of words, drawn as often as the training texts have it."""
     cumulative = torch.tensor(counts).cumsum(0)
-    return int(torch.searchsorted(cumulative, torch.randint(int(cumulative[-1]), (1,), generator=generator), right=True))
+    return int(
+        torch.searchsorted(
+            cumulative, torch.randint(int(cumulative[-1]), (1,), generator=generator), right=True
+        )
+    )
 
 
 METHOD = DiffusionLMMethod

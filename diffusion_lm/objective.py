@@ -7,7 +7,6 @@ positions (and dimensions), so its parts weigh differently from the sums printed
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +15,12 @@ from diffusion_lm.process import Process
 
 
 def paper_terms(
-    model: DiffusionLM, ids: Tensor, t: Tensor, x0_noise: Tensor, noise: Tensor, previous: Tensor | None = None
+    model: DiffusionLM,
+    ids: Tensor,
+    t: Tensor,
+    x0_noise: Tensor,
+    noise: Tensor,
+    previous: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The three terms of the end-to-end simple loss, each [B], and what they are made of.
 
@@ -81,5 +85,3 @@ def stratified_steps(rows: int, process: Process) -> Tensor:
 def uniform_steps(rows: int, process: Process) -> Tensor:
     """One step per text, drawn uniformly and independently (the paper's choice)."""
     return torch.randint(len(process), (rows,))
-
-

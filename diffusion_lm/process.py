@@ -59,10 +59,12 @@ class Process:
 
     @property
     def beta(self) -> np.ndarray:
+        """Variances of q(x_t | x_{t-1})."""
         return 1 - self.alpha_bar / self.alpha_bar_prev
 
     @property
     def posterior_variance(self) -> np.ndarray:
+        """Variances of q(x_{t-1} | x_t, x_0)."""
         return self.beta * (1 - self.alpha_bar_prev) / (1 - self.alpha_bar)
 
     @property
@@ -112,10 +114,11 @@ class Process:
 
 
 def released_steps(total: int, sections: str) -> list[int]:
-    """Steps that the original's respacing keeps of ``total`` (its ``space_timesteps``; no released script uses it).
+    """Steps that the original's respacing keeps of ``total`` (``space_timesteps``), for :meth:`Process.at`.
 
-    ``"ddim200"`` takes 200 steps at one whole stride from step 0. ``"10,15,20"`` cuts the steps into three equal
-    parts and spreads 10, 15 and 20 steps over them, both ends of a part included. Use with :meth:`Process.at`.
+    ``"ddim200"`` takes 200 steps at one whole stride from step 0. ``"10,15,20"`` cuts the steps into three
+    equal parts and spreads 10, 15 and 20 steps over them, both ends of a part included. The released scripts
+    never use either: they build the schedule afresh (:meth:`Process.strided`).
 
     Raises:
         ValueError: the steps cannot be spaced so.
@@ -128,7 +131,8 @@ def released_steps(total: int, sections: str) -> list[int]:
         raise ValueError(f"no whole stride takes {wanted} of {total} steps")
     counts = [int(count) for count in sections.split(",")]
     parts = np.array_split(np.arange(total), len(counts))
-    return [int(part[place]) for part, count in zip(parts, counts, strict=True) for place in _spread(len(part), count)]
+    pairs = zip(parts, counts, strict=True)
+    return [int(part[place]) for part, count in pairs for place in _spread(len(part), count)]
 
 
 def _spread(size: int, count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Reverse diffusion: from noise to words (paper Sections 3.3 and 4.2), with clamping, truncation and guidance."""
+"""Reverse diffusion: from noise to words (paper Sections 3.3, 4.2), clamped, truncated, guided."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ class Canvas:
         return framed[:, None, None] & frame_words.to(framed.device)
 
     def to(self, device: torch.device) -> Canvas:
+        """The same canvas on another device."""
         return Canvas(self.words.to(device), self.mask.to(device))
 
 
@@ -81,8 +82,15 @@ class Noise:
         truncate: bound on each component; larger ones are drawn again (the original's ``top_p``). 0: none.
     """
 
-    def __init__(self, generators: Sequence[torch.Generator], lengths: Sequence[int], dimension: int, truncate: float):
-        self.generators, self.lengths, self.dimension, self.truncate = generators, lengths, dimension, truncate
+    def __init__(
+        self, generators: Sequence[torch.Generator], lengths: Sequence[int], dimension: int, truncate: float
+    ):
+        self.generators, self.lengths, self.dimension, self.truncate = (
+            generators,
+            lengths,
+            dimension,
+            truncate,
+        )
 
     def draw(self) -> Tensor:
         """The next noise of every text, [B, L, d]; zero beyond a text's end."""
@@ -100,8 +108,10 @@ def truncated_normal(shape: tuple[int, ...], generator: torch.Generator, bound: 
     return noise
 
 
-def reverse_gaussian(process: Process, x_t: Tensor, x0: Tensor, index: int, eta: float) -> tuple[Tensor, float]:
-    """Mean [B, L, d] and standard deviation of p(x_{t-1} | x_t) given the x_0 estimate (DDIM, Song et al. 2021).
+def reverse_gaussian(
+    process: Process, x_t: Tensor, x0: Tensor, index: int, eta: float
+) -> tuple[Tensor, float]:
+    """Mean [B, L, d] and standard deviation of p(x_{t-1} | x_t) given the x_0 estimate (DDIM).
 
     ``eta`` 1 is ancestral sampling with the posterior variance (paper Section 3.3), 0 is deterministic.
     The last step adds no noise.

@@ -34,13 +34,21 @@ def training_texts(corpus: Path, vocabulary: Vocabulary, most_words: int) -> lis
     Raises:
         InputError: no training text is left.
     """
-    texts = [text for text in read_records(corpus, Text) if text.split == "train" and len(text.tokens) <= most_words]
+    texts = [
+        text
+        for text in read_records(corpus, Text)
+        if text.split == "train" and len(text.tokens) <= most_words
+    ]
     if not texts:
-        raise InputError(corpus, f"no training text of at most {most_words} words", "prepare the corpus again")
+        raise InputError(
+            corpus, f"no training text of at most {most_words} words", "prepare the corpus again"
+        )
     return [vocabulary.encode(text.tokens) for text in texts]
 
 
-def canvas_loss(model: DiffusionLM, texts: Sequence[list[int]], settings: TrainingSettings) -> Callable[[int], Tensor]:
+def canvas_loss(
+    model: DiffusionLM, texts: Sequence[list[int]], settings: TrainingSettings
+) -> Callable[[int], Tensor]:
     """Loss of a step on canvases as long as their texts, START and END known (layout ``canvas``)."""
     batches = Batches(len(texts), settings.batch_size, settings.seed, [len(ids) for ids in texts])
 
@@ -52,7 +60,9 @@ def canvas_loss(model: DiffusionLM, texts: Sequence[list[int]], settings: Traini
     return loss
 
 
-def fixed_loss(model: DiffusionLM, texts: Sequence[list[int]], settings: TrainingSettings) -> Callable[[int], Tensor]:
+def fixed_loss(
+    model: DiffusionLM, texts: Sequence[list[int]], settings: TrainingSettings
+) -> Callable[[int], Tensor]:
     """Loss of a step on rows of fixed length whose every place is noised (layouts ``pad`` and ``block``)."""
     lay = block_layout if model.settings.layout == "block" else pad_layout
     rows = lay(texts, model.settings.positions).to(device())
@@ -75,7 +85,9 @@ def main(job: Job) -> None:
     vocabulary = Vocabulary.load(job.inputs["vocabulary"])
     settings = ModelSettings(words=len(vocabulary), **job.spec["model"])
     if settings.layout == "canvas" and settings.predict != "words":
-        raise InputError("diffusion.model.layout", "'canvas' needs predict 'words'", "choose 'pad' or predict 'words'")
+        raise InputError(
+            "diffusion.model.layout", "'canvas' needs predict 'words'", "choose 'pad' or predict 'words'"
+        )
     texts = training_texts(job.inputs["corpus"], vocabulary, settings.positions - 2)
     model = DiffusionLM(settings).to(device())
     training = TrainingSettings(**job.spec["training"])

@@ -1,6 +1,7 @@
 """Train a guidance classifier on the noisy vectors of a trained Diffusion-LM (paper Appendix D).
 
-python -m diffusion_lm.train_classifier --spec SPEC --input corpus=FILE vocabulary=FILE diffusion=FILE --output model=FILE
+python -m diffusion_lm.train_classifier --spec SPEC --input corpus=FILE vocabulary=FILE diffusion=FILE \\
+    --output model=FILE
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ KIND = "guidance classifier"
 SemanticClassifier = FieldClassifier | WordsClassifier
 
 
-def build(settings: ClassifierSettings, model: DiffusionLM, values: dict[str, list[str]]) -> SemanticClassifier:
+def build(
+    settings: ClassifierSettings, model: DiffusionLM, values: dict[str, list[str]]
+) -> SemanticClassifier:
     """A new classifier over a corpus' field values, in the form that the settings name."""
     if settings.form == "fields":
         return FieldClassifier(settings, model.settings.dimension, values)

@@ -27,7 +27,9 @@ def main(job: Job) -> None:
 
 def cells(files: dict[str, Path], kind: str) -> dict[str, Path]:
     """The files named ``kind/CELL``, by cell."""
-    return {name.removeprefix(f"{kind}/"): path for name, path in files.items() if name.startswith(f"{kind}/")}
+    return {
+        name.removeprefix(f"{kind}/"): path for name, path in files.items() if name.startswith(f"{kind}/")
+    }
 
 
 def split_words(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The main result table: tidy rows for machines, and Markdown in the shape of the paper's Table 2.
 
-python -m eval.tables --spec SPEC --input targets/TASK=FILE samples/CELL=FILE selected/CELL=FILE scores/CELL=FILE ... \\
+python -m eval.tables --spec SPEC \\
+    --input targets/TASK=FILE samples/CELL=FILE selected/CELL=FILE scores/CELL=FILE ... \\
     --output csv=FILE markdown=FILE
 
 A CELL is ``task/method/seed0``.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ from eval.statistics import bootstrap_interval, is_degenerate, target_means
 from pipeline.command import Job, command
 from pipeline.files import write_text
 from pipeline.records import Sample, Score, Target, read_records
+
+Kept = TypeVar("Kept", Sample, Score)
 
 ALL_TARGETS, UNTOUCHED = "all", "untouched"  # untouched: those on which no setting was chosen
 TASKS = ("unconditional", "semantic_content", "parts_of_speech", "syntax_tree", "syntax_spans", "length")
@@ -230,17 +233,19 @@ def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def main(job: Job) -> None:
-    """Write the tidy table and its Markdown."""
-    targets = {path.stem: read_records(path, Target) for path in cells(job.inputs, "targets").values()}
-    untouched = {t.target_id for found in targets.values() for t in found if not t.tuned_on or len(found) == 1}
-    parts = {kind: cells(job.inputs, kind) for kind in ("samples", "selected", "scores")}
-    samples, selected = ([r for path in parts[k].values() for r in read_records(path, Sample)] for k in ("samples", "selected"))
-    scores = [score for path in parts["scores"].values() for score in read_records(path, Score)]
-    frames, guards = [], []
-    for name, keep in ((ALL_TARGETS, None), (UNTOUCHED, untouched)):
-        of = [[r for r in rows if keep is None or r.target_id in keep] for rows in (scores, samples, selected)]
-        frames.append(frame(of[0], name))
-        guards.append(corpus_guards(of[1], of[2], name))
+    """Write the tidy table and its Markdown, over all targets and over those that no setting was chosen on."""
+    targets = [t for path in cells(job.inputs, "targets").values() for t in read_records(path, Target)]
+    scores = [r for path in cells(job.inputs, "scores").values() for r in read_records(path, Score)]
+    samples = [r for path in cells(job.inputs, "samples").values() for r in read_records(path, Sample)]
+    selected = [r for path in cells(job.inputs, "selected").values() for r in read_records(path, Sample)]
+    untouched = {(t.task, t.target_id) for t in targets if not t.tuned_on}
+
+    def kept(records: Sequence[Kept]) -> list[Kept]:
+        return [record for record in records if (record.task, record.target_id) in untouched]
+
+    frames = [frame(scores, ALL_TARGETS), frame(kept(scores), UNTOUCHED)]
+    guards = [corpus_guards(samples, selected, ALL_TARGETS)]
+    guards.append(corpus_guards(kept(samples), kept(selected), UNTOUCHED))
     table = control_table(pd.concat(frames), pd.concat(guards), job.spec["seed"])
     write_text(job.outputs["csv"], table_csv(table))
     write_text(job.outputs["markdown"], control_markdown(table))

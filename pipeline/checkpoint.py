@@ -15,12 +15,19 @@ from safetensors.torch import save_file
 from pipeline.errors import InputError
 from pipeline.files import atomic
 
+HEADER = "diffusion-lm-bench"
+
 
 def save(path: Path, kind: str, settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
-    """Write weights atomically; ``kind`` and ``settings`` go into the header as JSON."""
-    header = {"kind": kind, "settings": json.dumps(settings, ensure_ascii=False, sort_keys=True)}
+    """Write weights atomically; ``kind`` and ``settings`` go into the header, as one entry of JSON.
+
+    One entry, because safetensors writes several in random order and equal runs must write equal bytes.
+    """
+    header = {HEADER: json.dumps({"kind": kind, "settings": settings}, ensure_ascii=False, sort_keys=True)}
     with atomic(path) as temporary:
-        save_file({name: w.detach().cpu().contiguous() for name, w in weights.items()}, temporary, metadata=header)
+        save_file(
+            {name: w.detach().cpu().contiguous() for name, w in weights.items()}, temporary, metadata=header
+        )
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -33,14 +40,14 @@ def load(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]
         raise InputError(path, "no such checkpoint", f"train the {kind} first")
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise InputError(path, f"truncated or not safetensors ({error})", f"train the {kind} again") from None
     if header.get("kind") != kind:
         raise InputError(path, f"holds a {header.get('kind', 'model without a kind')}", f"a {kind} is needed")
     floats = {name: w.float() if w.dtype == torch.bfloat16 else w for name, w in weights.items()}
-    return json.loads(header["settings"]), floats
+    return header["settings"], floats
 
 
 def restore(module: torch.nn.Module, path: Path, weights: Mapping[str, torch.Tensor]) -> None:

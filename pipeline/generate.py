@@ -1,8 +1,10 @@
 """Run any method on any task.
 
-python -m pipeline.generate --spec SPEC --input targets=FILE vocabulary=FILE MODEL=FILE ... --output samples=FILE
+python -m pipeline.generate --spec SPEC --input targets=FILE vocabulary=FILE MODEL=FILE ... \\
+    --output samples=FILE
 
-SPEC holds ``method`` (the instance's settings), ``name``, ``samples`` per target, ``seed``, ``most_words``.
+SPEC holds ``method`` (the instance's settings), ``name``, ``samples`` per target, ``seed``, ``most_words``;
+with ``tuned_on`` only the targets that settings are chosen on are used.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ def main(job: Job) -> None:
     """Write the samples of every target."""
     spec = job.spec
     targets = read_records(job.inputs["targets"], Target)
+    if spec.get("tuned_on"):
+        targets = [target for target in targets if target.tuned_on]
     vocabulary = Vocabulary.load(job.inputs["vocabulary"])
     check_targets(str(job.inputs["targets"]), targets, vocabulary, spec["most_words"])
     models = {name: path for name, path in job.inputs.items() if name not in ("targets", "vocabulary")}

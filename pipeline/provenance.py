@@ -24,9 +24,13 @@ PACKAGES = (
 
 @contextmanager
 def write_sidecar(
-    outputs: Mapping[str, Path], spec: Mapping[str, Any], inputs: Mapping[str, Path]
+    outputs: Mapping[str, Path], spec: Mapping[str, Any], inputs: Mapping[str, Path], signature: str
 ) -> Iterator[None]:
-    """Record the run of the block beside its first output, once it has succeeded."""
+    """Record the run of the block beside its first output, once it has succeeded.
+
+    Args:
+        signature: of the job (:mod:`pipeline.store`).
+    """
     network = network_calls()
     before = len(network)
     began, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
@@ -37,6 +41,7 @@ def write_sidecar(
         {
             "schema": "run/1",
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "signature": signature,
             "settings": spec,
             "inputs": _files(inputs),
             "outputs": _files(outputs),

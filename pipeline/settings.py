@@ -39,7 +39,9 @@ def resolve(scale: str, overrides: Mapping[str, Any] | None = None) -> Settings:
     if recipe != "paper" and (FOLDER / f"{recipe}.yaml").is_file():
         layers.insert(0, _load(f"{recipe}.yaml"))
     settings = _defaults(_schema())
-    for layer, name in zip(layers, [*(["recipe"] if len(layers) == 3 else []), f"{scale}.yaml", "override"], strict=True):
+    for layer, name in zip(
+        layers, [*(["recipe"] if len(layers) == 3 else []), f"{scale}.yaml", "override"], strict=True
+    ):
         _check_keys(layer, _schema(), name, "")
         settings = merged(settings, layer)
     settings["methods"] = {n: _method(n, m) for n, m in settings["methods"].items() if m is not None}
@@ -51,7 +53,10 @@ def merged(base: Any, over: Any) -> Any:
     """``over`` laid over ``base``: mappings merge key by key, anything else replaces."""
     if not isinstance(base, Mapping) or not isinstance(over, Mapping):
         return copy.deepcopy(over)
-    return {key: merged(base.get(key), over[key]) if key in over else copy.deepcopy(base[key]) for key in {**base, **over}}
+    return {
+        key: merged(base.get(key), over[key]) if key in over else copy.deepcopy(base[key])
+        for key in {**base, **over}
+    }
 
 
 def parse_override(word: str) -> Settings:
@@ -76,6 +81,11 @@ def differences(settings: Settings, other: Settings, path: str = "") -> Iterator
             yield from differences(mine, theirs, f"{name}.")
         elif mine != theirs:
             yield name, mine, theirs
+
+
+def tuning() -> Settings:
+    """The trials of method settings (pipeline/config/tuning.yaml)."""
+    return _load("tuning.yaml")
 
 
 @cache
@@ -107,14 +117,23 @@ def _defaults(schema: Settings) -> Any:
     properties = schema.get("properties", {})
     if not properties:
         return copy.deepcopy(schema.get("default", {} if schema.get("type") == "object" else None))
-    inner = {key: _defaults(part) for key, part in properties.items() if "default" in _resolved(part) or "properties" in _resolved(part)}
+    inner = {
+        key: _defaults(part)
+        for key, part in properties.items()
+        if "default" in _resolved(part) or "properties" in _resolved(part)
+    }
     return merged(inner, schema.get("default", {}))
 
 
 def _method(name: str, settings: Settings) -> Settings:
     """A method instance with its module's defaults and its guidance preset filled in."""
     where = f"methods.{name}"
-    _check_keys({k: settings[k] for k in ("module", "tasks", "samples") if k in settings}, _resolved({"$ref": "#/$defs/method"}), where, "")
+    _check_keys(
+        {k: settings[k] for k in ("module", "tasks", "samples") if k in settings},
+        _resolved({"$ref": "#/$defs/method"}),
+        where,
+        "",
+    )
     for key in ("module", "tasks"):
         if key not in settings:
             raise InputError(where, f"'{key}' is missing", "see pipeline/config/schema.yaml")
@@ -183,7 +202,9 @@ def main(words: Sequence[str]) -> None:
 
 
 def _told(value: Any) -> str:
-    return "-" if value is None else yaml.safe_dump(value, default_flow_style=True).replace("\n...", "").strip()
+    return (
+        "-" if value is None else yaml.safe_dump(value, default_flow_style=True).replace("\n...", "").strip()
+    )
 
 
 if __name__ == "__main__":

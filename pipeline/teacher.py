@@ -1,4 +1,4 @@
-"""Train the teacher: the language model whose perplexity is the lm-score (paper Section 6.2). It never generates.
+"""Train the teacher, whose perplexity is the lm-score (paper Section 6.2). It never generates.
 
 python -m pipeline.teacher --spec SPEC --input corpus=FILE vocabulary=FILE --output model=FILE
 """
@@ -23,7 +23,9 @@ def main(job: Job) -> None:
     known = [[word if word in vocabulary else "UNK" for word in tokens] for tokens in texts]
     rows = [row for row in map(model.row, known) if len(row.ids) <= settings.positions]
     if not rows:
-        raise InputError(job.inputs["corpus"], f"no text fits {settings.positions} positions", "raise teacher.positions")
+        raise InputError(
+            job.inputs["corpus"], f"no text fits {settings.positions} positions", "raise teacher.positions"
+        )
     fit(model, rows, training, job.work, "teacher", sha256(job.inputs["corpus"]))
     model.save(job.outputs["model"], settings, vocabulary=vocabulary.digest())
 

@@ -7,6 +7,7 @@ ends with the same weights, bit for bit on a CPU.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -98,7 +99,7 @@ class Trainer:
         self.rates = [group["lr"] for o in self.optimizers for group in o.param_groups]
 
     def update(self, loss: Callable[[int], Tensor]) -> float:
-        """One step: loss(step) under the step's own seed, gradients, optimisers, average. Returns the loss."""
+        """One step under the step's own seed: gradients, optimisers, average. Returns the loss."""
         settings = self.settings
         torch.manual_seed(seed_of("training step", settings.seed, self.step))
         device = next(iter(self.parameters.values())).device.type
@@ -133,13 +134,15 @@ class Trainer:
         """Continue from a state that :meth:`save` wrote.
 
         Raises:
-            InputError: the state belongs to another run (other settings or data).
+            InputError: the state belongs to another run (other settings, model or data).
         """
         with safe_open(path, "pt") as file:
             header = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         if header["run"] != fingerprint:
-            raise InputError(path, "training state of another configuration", "delete the file to start afresh")
+            raise InputError(
+                path, "training state of another configuration", "delete the file to start afresh"
+            )
         self.step = int(header["step"])
         with torch.no_grad():
             for name, parameter in self.parameters.items():
@@ -168,7 +171,7 @@ def train(
         data_digest: hash of the training data, so that a state is never continued on other data.
         save_every: seconds between saved states.
     """
-    run = json.dumps([asdict(settings), data_digest], sort_keys=True)
+    run = json.dumps([asdict(settings), data_digest, form(model)], sort_keys=True)
     trainer, path = Trainer(model, settings), work / "state.safetensors"
     if path.exists():
         trainer.load(path, run)
@@ -187,7 +190,15 @@ def train(
     model.eval()
 
 
-def _optimizers(parameters: Mapping[str, nn.Parameter], settings: TrainingSettings) -> list[torch.optim.Optimizer]:
+def form(model: nn.Module) -> str:
+    """Hash of a model's modules and the shapes of its weights, in hexadecimal."""
+    shapes = [(name, tuple(weight.shape)) for name, weight in model.state_dict().items()]
+    return hashlib.sha256(f"{model!r}\n{shapes}".encode()).hexdigest()
+
+
+def _optimizers(
+    parameters: Mapping[str, nn.Parameter], settings: TrainingSettings
+) -> list[torch.optim.Optimizer]:
     """AdamW, or Muon on the matrices of the Transformer layers and AdamW on the rest."""
     muon = [p for n, p in parameters.items() if settings.muon_rate and IN_A_LAYER.search(n) and p.dim() == 2]
     chosen = {id(p) for p in muon}
@@ -200,7 +211,9 @@ def _optimizers(parameters: Mapping[str, nn.Parameter], settings: TrainingSettin
     return optimizers
 
 
-def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
+def _optimizer_state(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str
+) -> dict[str, Any]:
     state: dict[int, dict[str, Tensor]] = {}
     for key in (key for key in tensors if key.startswith(prefix)):
         number, name = key.removeprefix(prefix).split(".")

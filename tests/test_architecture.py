@@ -14,27 +14,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("pipeline", "diffusion_lm", "baselines", "eval")
 TOP = {
-    *(
-        "Snakefile",
-        "environment.yml",
-        "pyproject.toml",
-        "requirements.lock",
-        "Makefile",
-        "README.md",
-        "LICENSE",
-    ),
-    *(".ci", ".gitattributes", ".gitignore", "results", "tests", *ROOMS),
+    *"Snakefile environment.yml pyproject.toml requirements.lock Makefile README.md LICENSE".split(),
+    *".ci .gitattributes .gitignore results tests".split(),
+    *ROOMS,
 }
 NOT_OURS = re.compile(r"\..+|__pycache__|.+\.egg-info|build")  # what tools leave behind
 HEAVY = {"torch", "transformers", "spacy", "pandas", "benepar", "matplotlib", "scipy", "sklearn", "nltk"}
-DYNAMIC = {
-    "importlib.import_module",
-    "importlib.util",
-    "importlib.machinery",
-    "__import__",
-    "runpy",
-    "pkgutil",
-}
+DYNAMIC = {*"importlib.import_module importlib.util importlib.machinery __import__ runpy pkgutil".split()}
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 NETWORK = {"urllib.request", "requests", "http.client", "httpx", "urllib3", "ftplib", "socket", "aiohttp"}
 NETWORK_ALLOWED = {

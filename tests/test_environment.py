@@ -1,4 +1,4 @@
-"""One environment told three times: ranges (pyproject.toml), exact (requirements.lock), conda (environment.yml)."""
+"""One environment told three times: as ranges, as exact versions and for conda."""
 
 from __future__ import annotations
 

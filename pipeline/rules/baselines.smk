@@ -19,5 +19,5 @@ rule fine_tuned:
     conda:
         ENVIRONMENT
     shell:
-        PYTHON + " -m baselines.fine_tuning --spec {params.spec:q} "
-        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} " + STATED
+        "$python -m baselines.fine_tuning --spec {params.spec:q} "
+        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} 2> >(tee {log} >&2)"

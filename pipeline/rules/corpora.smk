@@ -23,8 +23,8 @@ rule corpus:
     conda:
         ENVIRONMENT
     shell:
-        PYTHON + " -m pipeline.corpora.prepare --spec {params.spec:q} "
-        "--output corpus={output.corpus} vocabulary={output.vocabulary} {params.targets} " + STATED
+        "$python -m pipeline.corpora.prepare --spec {params.spec:q} "
+        "--output corpus={output.corpus} vocabulary={output.vocabulary} {params.targets} 2> >(tee {log} >&2)"
 
 
 rule human:
@@ -46,5 +46,5 @@ rule human:
     conda:
         ENVIRONMENT
     shell:
-        PYTHON + " -m pipeline.human --spec {params.spec:q} "
-        "--input corpus={input.corpus} targets={input.targets} --output samples={output} " + STATED
+        "$python -m pipeline.human --spec {params.spec:q} "
+        "--input corpus={input.corpus} targets={input.targets} --output samples={output} 2> >(tee {log} >&2)"

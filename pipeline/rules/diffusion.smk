@@ -18,8 +18,8 @@ rule diffusion_lm:
     conda:
         ENVIRONMENT
     shell:
-        PYTHON + " -m diffusion_lm.train --spec {params.spec:q} "
-        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} " + STATED
+        "$python -m diffusion_lm.train --spec {params.spec:q} "
+        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} 2> >(tee {log} >&2)"
 
 
 rule guidance_classifier:
@@ -42,5 +42,5 @@ rule guidance_classifier:
     conda:
         ENVIRONMENT
     shell:
-        PYTHON + " -m diffusion_lm.train_classifier --spec {params.spec:q} --input corpus={input.corpus} "
-        "vocabulary={input.vocabulary} diffusion={input.diffusion} --output model={output} " + STATED
+        "$python -m diffusion_lm.train_classifier --spec {params.spec:q} --input corpus={input.corpus} "
+        "vocabulary={input.vocabulary} diffusion={input.diffusion} --output model={output} 2> >(tee {log} >&2)"

@@ -1,27 +1,3 @@
-def models_of(wildcards):
-    """The trained files that a method reads for a task, by the names its configuration gives them."""
-    if wildcards.method not in METHODS:
-        return {}
-    named_models = METHODS[wildcards.method]["tasks"][wildcards.task]
-    return {name: model(file) for name, file in named_models.items()}
-
-
-def settings_of(wildcards):
-    """A method's own settings, with guidance for this task only: other tasks' guidance reruns nothing."""
-    method = {key: value for key, value in METHODS[wildcards.method].items() if key != "tasks"}
-    if "guidance" in method:
-        method["guidance"] = {
-            task: value for task, value in method["guidance"].items() if task == wildcards.task
-        }
-    return spec(
-        name=wildcards.method,
-        method=method,
-        samples=method.get("samples", S["samples"][wildcards.task]),
-        seed=int(wildcards.seed),
-        most_words=S["diffusion"]["model"]["positions"] - 2,
-    )
-
-
 rule generate:
     input:
         unpack(models_of),
@@ -43,8 +19,8 @@ rule generate:
     conda:
         ENVIRONMENT
     shell:
-        PYTHON + " -m pipeline.generate --spec {params.spec:q} --input targets={input.targets} "
-        "vocabulary={input.vocabulary} {params.models} --output samples={output} " + STATED
+        "$python -m pipeline.generate --spec {params.spec:q} --input targets={input.targets} "
+        "vocabulary={input.vocabulary} {params.models} --output samples={output} 2> >(tee {log} >&2)"
 
 
 ruleorder: human > generate

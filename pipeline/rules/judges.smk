@@ -17,5 +17,5 @@ rule teacher:
     conda:
         ENVIRONMENT
     shell:
-        PYTHON + " -m pipeline.teacher --spec {params.spec:q} "
-        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} " + STATED
+        "$python -m pipeline.teacher --spec {params.spec:q} "
+        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} 2> >(tee {log} >&2)"

@@ -1,16 +1,3 @@
-KINDS = ("samples", "selected", "scores")
-
-
-def table_files():
-    """Every file the table is made of, named for the command."""
-    files = {f"targets/{task}": f"{RESULTS}/targets/{task}.jsonl" for task in TASKS}
-    for kind in KINDS:
-        for task in TASKS:
-            for name, path in cells(kind, task).items():
-                files[name.replace(kind, f"{kind}/{task}", 1)] = path
-    return files
-
-
 rule control_table:
     input:
         list(table_files().values()),
@@ -31,15 +18,17 @@ rule control_table:
     conda:
         ENVIRONMENT
     shell:
-        PYTHON + " -m eval.tables --spec {params.spec:q} --input {params.inputs} "
-        "--output csv={output.csv} markdown={output.markdown} " + STATED
+        "$python -m eval.tables --spec {params.spec:q} --input {params.inputs} "
+        "--output csv={output.csv} markdown={output.markdown} 2> >(tee {log} >&2)"
 
 
-def show_table():
-    """Print the table at the end of a run."""
-    table = Path(RESULTS) / "tables" / "control.md"
-    if table.is_file():
-        print(table.read_text(encoding="utf-8"))
-        print(f"Tables: {table.parent}. Texts: {RESULTS}/samples.")
-    if S["scale"] == "demo":
-        print("This was the demo. The full reproduction: snakemake --cores all --config scale=paper")
+rule store:
+    localrule: True
+    params:
+        scale=S["scale"],
+    log:
+        f"{RESULTS}/logs/store.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m pipeline.store --scale {params.scale} 2> >(tee {log} >&2)"

@@ -23,8 +23,8 @@ for task in TASKS:
         conda:
             ENVIRONMENT
         shell:
-            PYTHON + " -m eval.select --spec {params.spec:q} --input {params.inputs} "
-            "--output {params.outputs} " + STATED
+            "$python -m eval.select --spec {params.spec:q} --input {params.inputs} "
+            "--output {params.outputs} 2> >(tee {log} >&2)"
 
     rule:
         name:
@@ -53,6 +53,6 @@ for task in TASKS:
         conda:
             ENVIRONMENT
         shell:
-            PYTHON + " -m eval.score --spec {params.spec:q} --input targets={input.targets} "
+            "$python -m eval.score --spec {params.spec:q} --input targets={input.targets} "
             "corpus={input.corpus} vocabulary={input.vocabulary} teacher={input.teacher} {params.inputs} "
-            "--output {params.outputs} " + STATED
+            "--output {params.outputs} 2> >(tee {log} >&2)"

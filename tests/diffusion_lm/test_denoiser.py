@@ -87,7 +87,10 @@ def test_time_features_of_the_original(tensors: Tensors) -> None:
 
 def test_a_masked_batch_equals_its_texts_alone(released: DiffusionLM) -> None:
     lengths = (3, 6, 5)
-    x, time = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0.0, 5.0, 900.0])
+    x, time = (
+        torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(1)),
+        torch.tensor([0.0, 5.0, 900.0]),
+    )
     mask = torch.arange(6) < torch.tensor(lengths)[:, None]
     together = released.denoiser(x, time, mask)
     for row, length in enumerate(lengths):

@@ -89,7 +89,9 @@ def texts() -> tuple[Tensor, Tensor, Tensor]:
     return ids, free, ids != 3
 
 
-def test_the_words_loss_counts_free_words_only(make_model: Make, texts: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_the_words_loss_counts_free_words_only(
+    make_model: Make, texts: tuple[Tensor, Tensor, Tensor]
+) -> None:
     """It is their mean cross-entropy; logits of known and absent places get no gradient."""
     ids, free, mask = texts
     model = make_model(predict="words")
@@ -133,7 +135,9 @@ def test_words_beyond_a_text_change_no_loss(make_model: Make, texts: tuple[Tenso
     torch.testing.assert_close(*losses)
 
 
-def test_half_of_a_batch_sees_its_own_estimate(make_model: Make, texts: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_half_of_a_batch_sees_its_own_estimate(
+    make_model: Make, texts: tuple[Tensor, Tensor, Tensor]
+) -> None:
     """The first half gets the model's estimate of these very texts, without gradient; the rest gets zeros."""
     ids, free, mask = texts
     model = make_model(predict="words", self_conditioning=True)

@@ -37,7 +37,9 @@ def test_posterior_is_bayes_rule(t: int) -> None:
     x0, x_t = torch.randn(2, 1, 3, 4, generator=torch.Generator().manual_seed(t))
     before, beta = process.alpha_bar[t - 1], process.beta[t]
     precision = 1 / (1 - before) + (1 - beta) / beta
-    mean = (np.sqrt(before) * x0.double() / (1 - before) + np.sqrt(1 - beta) * x_t.double() / beta) / precision
+    mean = (
+        np.sqrt(before) * x0.double() / (1 - before) + np.sqrt(1 - beta) * x_t.double() / beta
+    ) / precision
     assert process.posterior_variance[t] == pytest.approx(1 / precision, rel=1e-9)
     assert process.posterior_log_variance[t] == pytest.approx(-np.log(precision), rel=1e-9)
     found = process.posterior_mean(x0, x_t, torch.tensor([t]))
@@ -70,7 +72,7 @@ def test_noised_samples_have_the_stated_moments() -> None:
 
 @pytest.mark.parametrize("steps", [1, 7, 20, 60])
 def test_a_coarse_step_is_its_fine_steps_one_after_another(steps: int) -> None:
-    """Weight of x_0 and variance after every fine forward step, met again at the levels of the coarse copy."""
+    """Weight of x_0 and variance after every fine forward step, met again at the coarse levels."""
     fine = Process.of("sqrt", 60)
     coarse, reached = fine.strided(steps), {}
     weight, variance = 1.0, 0.0

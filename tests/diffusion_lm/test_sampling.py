@@ -83,9 +83,6 @@ def framed(*words: int) -> list[list[int]]:
     return [[START, *[FREE] * n, END] for n in words]
 
 
-# ---------------------------------------------------------------- one step
-
-
 @pytest.mark.parametrize("steps", [2000, 200])
 @pytest.mark.parametrize("clamping", ["noclamp", "clamp"])
 @pytest.mark.parametrize("eta", ["0.0", "0.5", "1.0"])
@@ -132,9 +129,6 @@ def test_without_noise_a_step_stays_on_its_path() -> None:
     torch.testing.assert_close(mean, before, atol=1e-5, rtol=0)
 
 
-# ---------------------------------------------------------------- noise
-
-
 def test_truncated_noise_of_the_original(reference: Arrays) -> None:
     """Components beyond the bound are drawn again, not cut: the standard deviation tells."""
     draws = zip(
@@ -169,9 +163,6 @@ def test_a_texts_noise_is_its_own(truncate: float) -> None:
             assert not noise[row, length:].any()
 
 
-# ---------------------------------------------------------------- the original's infilling run
-
-
 def test_infilling_run_of_the_original(
     make_model: Make, tensors: Tensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,9 +194,6 @@ def test_infilling_run_of_the_original(
         torch.testing.assert_close(steps[number].x_t, trajectory[number - 1], atol=1e-4, rtol=1e-5)
 
 
-# ---------------------------------------------------------------- what sampling promises
-
-
 PREDICTIONS = [("x0", False), ("eps", False), ("words", False), ("words", True)]
 
 
@@ -233,7 +221,7 @@ def test_known_words_never_change(make_model: Make, predict: str, self_condition
 def test_a_frame_holds_words_only(
     make_model: Make, predict: str, self_conditioning: bool, clamp_from: float
 ) -> None:
-    """Between a given START and END no START, END or PAD is written, even where they are all it would write."""
+    """Between a given START and END no START, END or PAD is written, even where the model would."""
     model = make_model(predict=predict, self_conditioning=self_conditioning)
     with torch.no_grad():
         last = model.denoiser.down[2]
@@ -283,7 +271,7 @@ def test_the_same_generators_write_the_same_texts(make_model: Make) -> None:
 
 @pytest.mark.parametrize(("clamp_from", "clamped"), [(1.0, 8), (0.5, 4), (0.25, 2), (0.0, 0)])
 def test_clamping_starts_late(make_model: Make, clamp_from: float, clamped: int) -> None:
-    """The estimate in a step's mean is a word's vector at the last ``clamp_from`` of the steps, and only there."""
+    """The estimate in a step's mean is a word's vector in the last ``clamp_from`` of the steps only."""
     model, watcher = make_model(), Watcher()
     with_network(model, torch.eye(4) / 2)
     settings = replace(SETTINGS, clamp_from=clamp_from)
@@ -314,3 +302,14 @@ def test_noise_is_scaled_and_bounded_at_every_step(
 def test_more_steps_than_the_model_has_are_an_error(make_model: Make) -> None:
     with pytest.raises(ValueError, match="21 of 20"):
         sample(make_model(), Canvas.of(framed(3)), generators(1), replace(SETTINGS, steps=21))
+
+
+def test_the_network_sees_its_own_last_estimate(make_model: Make) -> None:
+    """Self-conditioning starts from zeros and goes on with the estimate as predicted, not as clamped."""
+    model = make_model(self_conditioning=True)
+    network = with_network(model, torch.randn(8, 4, generator=torch.Generator().manual_seed(1)) / 2)
+    sample(model, Canvas.of([[FREE] * 5]), generators(1), SETTINGS)
+    assert len(network.inputs) == 8
+    assert not network.inputs[0][..., 4:].any()
+    for before, after in zip(network.inputs, network.inputs[1:], strict=False):
+        assert torch.equal(after[..., 4:], before @ network.matrix)

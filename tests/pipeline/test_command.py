@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from pipeline.command import Spec, pairs, set_threads
 from pipeline.errors import InputError
 from pipeline.fingerprint import ROOT
+from pipeline.provenance import network_calls
 
 TOY = '''
 """Repeat the words of a text."""
@@ -157,3 +159,14 @@ def test_threads_reach_the_libraries_that_are_loaded() -> None:
             set_threads(1)
     assert torch.get_num_threads() == 1
     assert all(library["num_threads"] == 1 for library in threadpool_info())
+
+
+def test_connections_are_counted_whoever_opens_them() -> None:
+    hosts = network_calls()
+    before = len(hosts)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname()).close()
+    left, right = socket.socketpair()  # within the machine: no network
+    left.close()
+    right.close()
+    assert hosts[before:] == ["127.0.0.1"]

@@ -1,0 +1,72 @@
+# Trials of method settings on every third target with a seed of their own (pipeline/config/tuning.yaml).
+rule trial:
+    input:
+        unpack(trial_models),
+        targets=f"{RESULTS}/targets/{{task}}.jsonl",
+        vocabulary=f"{RESULTS}/vocabulary.json",
+    output:
+        f"{RESULTS}/tuning/samples/{{task}}/{{trial}}.jsonl",
+    params:
+        spec=trial_settings,
+        models=lambda wildcards: named(trial_models(wildcards)),
+        code=lambda wildcards: fingerprint(
+            "pipeline.generate", METHODS[next(iter(trials(wildcards.task)[wildcards.trial]))]["module"]
+        ),
+    log:
+        f"{RESULTS}/logs/tuning/{{task}}_{{trial}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tuning/{{task}}_{{trial}}.jsonl"
+    resources:
+        mem_mb=6000,
+        runtime=600,
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m pipeline.generate --spec {params.spec:q} --input targets={input.targets} "
+        "vocabulary={input.vocabulary} {params.models} --output samples={output} 2> >(tee {log} >&2)"
+
+
+rule trial_table:
+    input:
+        lambda wildcards: list(trial_files(wildcards.task).values()),
+        targets=f"{RESULTS}/targets/{{task}}.jsonl",
+        corpus=f"{RESULTS}/corpus.jsonl",
+        vocabulary=f"{RESULTS}/vocabulary.json",
+        teacher=model("teacher"),
+    output:
+        f"{RESULTS}/tuning/{{task}}.md",
+    params:
+        spec=lambda wildcards: spec(
+            mbr_rule=S["mbr_rule"],
+            trials={
+                name: json.dumps(next(iter(trial.values())))
+                for name, trial in trials(wildcards.task).items()
+            },
+        ),
+        code=fingerprint("eval.trials"),
+        inputs=lambda wildcards: named(trial_files(wildcards.task)),
+    log:
+        f"{RESULTS}/logs/tuning/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tuning/{{task}}.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m eval.trials --spec {params.spec:q} --input targets={input.targets} "
+        "corpus={input.corpus} vocabulary={input.vocabulary} teacher={input.teacher} {params.inputs} "
+        "--output table={output} 2> >(tee {log} >&2)"
+
+
+rule tune:
+    localrule: True
+    input:
+        expand(f"{RESULTS}/tuning/{{task}}.md", task=TUNING["trials"]),
+    log:
+        f"{RESULTS}/logs/tune.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "cat {input} | tee {log}"

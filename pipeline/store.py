@@ -1,0 +1,142 @@
+"""Stored results: what a run has finished is kept in ``results/stored/<scale>/`` and used again.
+
+python -m pipeline.store --scale small
+
+Every stored file stands in ``signatures.json`` with the signature of the job that made it: the command, its
+settings and its inputs' signatures. A job whose signature is stored copies the stored files. Code is not
+part of a signature (a sidecar records it), so that a refactoring does not make stored models worthless.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.files import atomic, read_json, sha256, write_json
+
+RESULTS, STORED = Path("results"), Path("results/stored")
+KEPT = ("models", "targets", "samples", "selected", "scores", "tables", "vocabulary.json")
+INDEX = "signatures.json"
+SIDECAR_KEYS = ("settings", "packages", "device", "seconds")
+
+
+def signature(entry: str, spec: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
+    """Hash of a job's command, settings and inputs (by their signatures, else by their contents)."""
+    files = {name: signature_of(path) for name, path in inputs.items()}
+    return hashlib.sha256(json.dumps([entry, dict(spec), files], sort_keys=True).encode()).hexdigest()
+
+
+def signature_of(path: Path) -> str:
+    """The signature of the job that made a file and its place among the outputs, or a hash of its bytes."""
+    for sidecar in path.parent.glob("*.run.json"):
+        run = read_json(sidecar)
+        for name, output in run["outputs"].items():
+            if Path(output["path"]) == path and output["sha256"] == sha256(path):
+                return f"{run['signature']}/{name}"
+    return sha256(path)
+
+
+def store(scale: str) -> list[Path]:
+    """Copy every finished file of a scale that is worth keeping; returns the stored paths.
+
+    Raises:
+        InputError: nothing has been run at this scale.
+    """
+    source, target = RESULTS / scale, STORED / scale
+    sidecars = sorted(source.rglob("*.run.json"))
+    if not sidecars:
+        raise InputError(
+            source, "nothing to store", f"run snakemake --cores all --config scale={scale} first"
+        )
+    index: dict[str, Any] = read_json(target / INDEX) if (target / INDEX).exists() else {}
+    for run in map(read_json, sidecars):
+        for name, output in run["outputs"].items():
+            path = Path(output["path"]).relative_to(source)
+            if path.parts[0] in KEPT and sha256(source / path) == output["sha256"]:
+                _keep(source / path, target / path)
+                own = {"signature": f"{run['signature']}/{name}", "sha256": output["sha256"]}
+                index[str(path)] = own | {key: run[key] for key in SIDECAR_KEYS}
+    write_json(target / INDEX, dict(sorted(index.items())))
+    return [target / path for path in index]
+
+
+def restore(outputs: Mapping[str, Path], own: str) -> bool:
+    """Copy a job's outputs from the store if all of them are there with its signature."""
+    found = {path: _stored(path) for path in outputs.values()}
+    for name, path in outputs.items():
+        place = found[path]
+        if place is None or _index(place[0]).get(str(place[1]), {}).get("signature") != f"{own}/{name}":
+            return False
+    for path, place in found.items():
+        assert place is not None
+        _unpack(place[0] / place[1], path)
+    print(f"using stored {', '.join(map(str, outputs.values()))}", file=sys.stderr)
+    return True
+
+
+def _stored(path: Path) -> tuple[Path, Path] | None:
+    """The stored folder of a result's scale and the result's path in it."""
+    if len(path.parts) < 3 or path.parts[0] != "results":
+        return None
+    return STORED / path.parts[1], Path(*path.parts[2:])
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    return dict(read_json(folder / INDEX)) if (folder / INDEX).is_file() else {}
+
+
+def _keep(source: Path, target: Path) -> None:
+    """Store a file: weights in bf16, record files compressed, anything else as it is."""
+    if source.suffix == ".safetensors":
+        _in_bf16(source, target)
+    elif source.suffix == ".jsonl":
+        with atomic(target.with_name(target.name + ".gz")) as temporary:
+            temporary.write_bytes(gzip.compress(source.read_bytes(), mtime=0))
+    else:
+        with atomic(target) as temporary:
+            temporary.write_bytes(source.read_bytes())
+
+
+def _unpack(stored: Path, path: Path) -> None:
+    packed = stored.with_name(stored.name + ".gz")
+    with atomic(path) as temporary:
+        temporary.write_bytes(
+            gzip.decompress(packed.read_bytes()) if packed.exists() else stored.read_bytes()
+        )
+
+
+def _in_bf16(source: Path, target: Path) -> None:
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(source, "pt") as file:
+        header = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    halved = {n: w.to(torch.bfloat16) if w.dtype == torch.float32 else w for n, w in weights.items()}
+    with atomic(target) as temporary:
+        save_file(halved, temporary, metadata=header)
+
+
+def main(words: Sequence[str]) -> None:
+    """Store a scale."""
+    from pipeline.command import Parser
+    from pipeline.settings import SCALES
+
+    parser = Parser(prog="pipeline.store", description=__doc__)
+    parser.add_argument("--scale", required=True, help=f"one of {', '.join(SCALES)}")
+    stored = store(parser.parse_args(words).scale)
+    print(f"stored {len(stored)} files in {STORED / parser.parse_args(words).scale}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    from pipeline.command import exit_codes
+
+    with exit_codes():
+        main(sys.argv[1:])
