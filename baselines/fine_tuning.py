@@ -8,7 +8,6 @@ python -m baselines.fine_tuning --spec SPEC --input corpus=FILE vocabulary=FILE 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.device import device
 from pipeline.errors import InputError, nearest
-from pipeline.files import sha256
 from pipeline.language_model import LanguageModel, LanguageModelSettings, Row, build, fit
 from pipeline.methods import Method, Request
 from pipeline.progress import Progress
@@ -123,8 +121,7 @@ def main(job: Job) -> None:
     rows = training_rows(model, task, texts, spec["loss_on_prompt"])
     if not rows:
         raise InputError(corpus, f"no training text states a control of {task}", "use a corpus that has them")
-    digest = json.dumps([spec, sha256(corpus), vocabulary.digest()], sort_keys=True)
-    fit(model, rows, training, job.work, f"fine_tuning {task}", digest)
+    fit(model, rows, training, job.work, f"fine_tuning {task}", job.signature)
     model.save(job.outputs["model"], settings, task=task, vocabulary=vocabulary.digest())
 
 

@@ -9,13 +9,13 @@ noisy words by the words of the value.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from diffusion_lm.denoiser import DiffusionLM
-from diffusion_lm.encoder import LAYER_NORM_EPSILON, Encoder, TimeEmbedding
+from diffusion_lm.denoiser import Denoiser, DiffusionLM
+from diffusion_lm.encoder import TimeEmbedding
 from diffusion_lm.objective import stratified_steps, word_loss
 from diffusion_lm.process import Process
 from pipeline.corpora.vocabulary import PAD
@@ -38,47 +38,32 @@ class ClassifierSettings:
     seed: int
 
 
-class NoisyEncoder(nn.Module):
-    """Noisy vectors and time to hidden states, [B, L, d] -> [B, L, H]."""
-
-    def __init__(self, settings: ClassifierSettings, dimension: int) -> None:
-        super().__init__()
-        hidden = settings.hidden
-        self.up = nn.Sequential(
-            nn.Linear(dimension, 4 * dimension), nn.Tanh(), nn.Linear(4 * dimension, hidden)
-        )
-        self.time = TimeEmbedding(settings.time_channels, hidden)
-        self.positions = nn.Embedding(settings.positions, hidden)
-        self.norm = nn.LayerNorm(hidden, LAYER_NORM_EPSILON)
-        self.encoder = Encoder(
-            hidden, settings.layers, settings.heads, settings.intermediate, settings.dropout
-        )
-
-    def forward(self, x: Tensor, time: Tensor, mask: Tensor | None) -> Tensor:
-        """Encode texts at network times [B]; nobody sees places where ``mask`` [B, L] is False."""
-        h = self.up(x) + self.positions.weight[: x.shape[1]] + self.time(time)[:, None]
-        return self.encoder(self.norm(h), mask)
-
-
 class FieldClassifier(nn.Module):
-    """One softmax per field over "none" and its values; a control is one column of all of them."""
+    """One softmax per field over "none" and its values; a control is one column of all of them.
+
+    The body is the denoiser's first layers, trained further from its weights: it knows noisy texts already.
+    """
 
     def __init__(
-        self, settings: ClassifierSettings, dimension: int, values: Mapping[str, Sequence[str]]
+        self, settings: ClassifierSettings, model: DiffusionLM, values: Mapping[str, Sequence[str]]
     ) -> None:
         super().__init__()
         torch.manual_seed(settings.seed)
-        self.columns = {
-            (f, v): i for i, (f, v) in enumerate((f, v) for f in values for v in (NONE, *values[f]))
-        }
-        self.widths = [1 + len(values[field]) for field in values]
-        self.fields = list(values)
-        self.body = NoisyEncoder(settings, dimension)
-        self.head = nn.Linear(settings.hidden, len(self.columns))
+        self.fields = sorted(values)
+        pairs = [(field, value) for field in self.fields for value in (NONE, *sorted(values[field]))]
+        self.columns = {pair: column for column, pair in enumerate(pairs)}
+        self.widths = [1 + len(values[field]) for field in self.fields]
+        shape = replace(model.settings, layers=settings.layers, dropout=settings.dropout)
+        self.body = Denoiser(shape, model.inputs, len(self.columns))
+        start = model.denoiser.state_dict()
+        kept = {name: start[name] for name in self.body.state_dict() if not name.startswith("down.2")}
+        self.body.load_state_dict(kept, strict=False)
+        self.blank = model.inputs - model.settings.dimension  # the place of self-conditioning stays empty
 
     def log_probabilities(self, x: Tensor, time: Tensor, mask: Tensor) -> Tensor:
         """log p(field = value | x_t) of every column, [B, columns]."""
-        scores = self.head(self.body(x, time, mask)).float().masked_fill(~mask[..., None], -torch.inf)
+        x = nn.functional.pad(x, (0, self.blank))
+        scores = self.body(x, time, mask).float().masked_fill(~mask[..., None], -torch.inf)
         pooled = scores.logsumexp(1)
         return torch.cat([part.log_softmax(-1) for part in pooled.split(self.widths, -1)], -1)
 

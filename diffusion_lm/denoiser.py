@@ -80,8 +80,8 @@ class DiffusionLM(nn.Module):
         self.process = Process.of(settings.schedule, settings.diffusion_steps)
         d = settings.dimension
         self.embedding = Embedding(settings.words, d, settings.embedding, settings.normalised, settings.seed)
-        inputs = 2 * d if settings.self_conditioning else d
-        self.denoiser = Denoiser(settings, inputs, settings.words if settings.predict == "words" else d)
+        self.inputs = 2 * d if settings.self_conditioning else d  # what the network reads per place
+        self.denoiser = Denoiser(settings, self.inputs, settings.words if settings.predict == "words" else d)
 
     def forward(
         self,
@@ -121,16 +121,15 @@ class DiffusionLM(nn.Module):
         return Prediction(x0, self.embedding.logits(x0))
 
     def round(self, prediction: Prediction, forbidden: Tensor) -> tuple[Tensor, Tensor]:
-        """The words [B, L] of a prediction, and its x_0 estimate [B, L, d] without the forbidden words.
+        """How near every word is to a prediction, [B, L, V], and its x_0 estimate [B, L, d].
 
-        Words are those nearest to the x_0 estimate (the clamping trick, paper Section 4.2), or the
-        likeliest ones where the network predicts words. ``forbidden`` [B, 1, V] is True where a word is out.
+        Nearness is that to the x_0 estimate (the clamping trick, paper Section 4.2), or the likelihood
+        where the network predicts words. ``forbidden`` [B, 1, V] is True where a word is out.
         """
         if self.settings.predict == "words":
             logits = prediction.logits.masked_fill(forbidden, -torch.inf)
-            return logits.argmax(-1), logits.softmax(-1) @ self.embedding.table
-        closeness = nearness(prediction.x0, self.embedding.table).masked_fill(forbidden, -torch.inf)
-        return closeness.argmax(-1), prediction.x0
+            return logits, logits.softmax(-1) @ self.embedding.table
+        return nearness(prediction.x0, self.embedding.table).masked_fill(forbidden, -torch.inf), prediction.x0
 
 
 def load_released(model: DiffusionLM, state: Mapping[str, Any]) -> None:

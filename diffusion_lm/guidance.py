@@ -58,6 +58,9 @@ def ascend(
             point = x.detach().requires_grad_()
             (slope,) = torch.autograd.grad(loss(point).sum(), point)
         slope = slope + settings.fluency * fluency_slope(x, mean, sigma, settings.anchor)
+        if settings.optimizer == "gradient":
+            x = x - settings.rate * sigma**2 * slope
+            continue
         squares = squares + slope.square() if settings.optimizer == "adagrad" else slope.square()
         x = x - settings.rate * slope / (squares.sqrt() + 1e-10)
     return x.detach()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ class DiffusionLMMethod(Method):
         super().__init__(name, settings, vocabulary, models)
         self.model, self.lengths = train.load(models["diffusion"], vocabulary)
         self.sampling = SamplingSettings(**settings["sampling"])
+        if self.sampling.steps > len(self.model.process):
+            what = f"{self.sampling.steps} steps, but the model has {len(self.model.process)}"
+            raise InputError(f"methods.{name}.sampling.steps", what, "take fewer")
         self.process = self.model.process.strided(self.sampling.steps, self.sampling.as_released)
 
     def write(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[list[str], int, int]]:
@@ -44,11 +48,9 @@ class DiffusionLMMethod(Method):
         rows = [
             self.canvas(request, generator) for request, generator in zip(requests, generators, strict=True)
         ]
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         written: dict[int, tuple[list[str], int, int]] = {}
         progress = Progress(f"{self.name} {requests[0].target.task}", len(rows))
-        for start in range(0, len(order), self.settings["batch_size"]):
-            chosen = order[start : start + self.settings["batch_size"]]
+        for chosen in self.batches(requests, rows):
             canvas = Canvas.of([rows[i] for i in chosen]).to(device())
             guide = self.guide([requests[i] for i in chosen], canvas)
             ids = sample(self.model, canvas, [generators[i] for i in chosen], self.sampling, guide)
@@ -58,26 +60,46 @@ class DiffusionLMMethod(Method):
             progress.update(len(written))
         yield from (written[i] for i in range(len(rows)))
 
+    def batches(self, requests: Sequence[Request], rows: Sequence[list[int]]) -> Iterator[list[int]]:
+        """Numbers of requests to be sampled together: of one task, and of similar length."""
+        places = sorted(range(len(rows)), key=lambda i: (requests[i].target.task, len(rows[i])))
+        size = self.settings["batch_size"]
+        for _, same in groupby(places, key=lambda i: requests[i].target.task):
+            order = list(same)
+            yield from (order[start : start + size] for start in range(0, len(order), size))
+
     def canvas(self, request: Request, generator: torch.Generator) -> list[int]:
         """What is known of a text beforehand: its length, in layout ``canvas`` or if the task asks for it."""
-        guidance = self.guidance(request.target.task)
-        held = request.target.task == LENGTH and guidance is not None and guidance["form"] == "hold"
+        control, guidance = request.target.control, self.guidance(request.target.task)
+        form = guidance["form"] if guidance is not None and request.target.task == LENGTH else None
         positions = self.model.settings.positions
-        if self.model.settings.layout != "canvas":
-            row = [START, *[FREE] * request.target.control["length"], END] if held else [FREE] * positions
-            return [*row, *[PAD] * (positions - len(row))]
-        words = request.target.control["length"] if held else draw_length(self.lengths, generator)
-        if words > positions - 2:
-            what, how = f"a text of {words} words does not fit", f"ask for at most {positions - 2}"
+        if form and control["length"] > positions - 2:
+            what, how = (
+                f"a text of {control['length']} words does not fit",
+                f"ask for at most {positions - 2}",
+            )
             raise InputError(f"target '{request.target.target_id}'", what, how)
+        if self.model.settings.layout != "canvas":
+            row = [START, *[FREE] * control["length"], END] if form == "hold" else [FREE] * positions
+            return [*row, *[PAD] * (positions - len(row))]
+        if form == "gradient":
+            what = "a canvas has its length beforehand, so no gradient can change it"
+            raise InputError(f"methods.{self.name}.guidance.length.form", what, "choose 'hold'")
+        words = control["length"] if form == "hold" else draw_length(self.lengths, generator)
         return [START, *[FREE] * words, END]
 
     def guide(self, requests: Sequence[Request], canvas: Canvas) -> Guide | None:
         """The gradient guide of a batch, or None where nothing is steered by gradients."""
         task = requests[0].target.task
         guidance = self.guidance(task)
-        if guidance is None or guidance["form"] == "hold":
+        if guidance is None or (task == LENGTH and guidance["form"] == "hold"):
             return None
+        if guidance["form"] == "hold":
+            what = f"no words of {task} are known beforehand"
+            raise InputError(f"methods.{self.name}.guidance.{task}.form", what, "choose 'gradient'")
+        if self.sampling.eta == 0:
+            what = "without noise no step can be steered by gradients"
+            raise InputError(f"methods.{self.name}.sampling.eta", what, "give more than 0")
         settings = GuidanceSettings(**{key: value for key, value in guidance.items() if key != "form"})
         losses = {SEMANTIC_CONTENT: self.semantic_loss, LENGTH: self.length_loss}
         return gradient_guide(losses[task](requests, canvas), settings, len(self.process))
@@ -86,6 +108,11 @@ class DiffusionLMMethod(Method):
         """-log p(field = value | x) under the classifier, at the noise level of x_{t-1}."""
         classifier, vocabulary = self.classifier, self.vocabulary
         controls = [(r.target.control["field"], r.target.control["value"]) for r in requests]
+        if isinstance(classifier, FieldClassifier):
+            for field, value in controls:
+                if (field, value) not in classifier.columns:
+                    what = f"the classifier does not know '{field}: {value}'"
+                    raise InputError(self.name, what, "ask for a field and value of the training texts")
 
         def loss(x: torch.Tensor, index: int) -> torch.Tensor:
             time = times(self.process, torch.full((len(x),), max(index - 1, 0), device=x.device))

@@ -48,7 +48,7 @@ class Process:
         """
         if not 1 <= steps <= len(self):
             raise ValueError(f"cannot take {steps} of {len(self)} diffusion steps")
-        indices = np.ceil(np.arange(1, steps + 1) * (len(self) / steps)).astype(int) - 1
+        indices = -(-np.arange(1, steps + 1) * len(self) // steps) - 1  # rounded up, in whole numbers
         coarse = self.at(indices)
         return Process(coarse.alpha_bar, np.arange(steps) * (TIME_SCALE / steps)) if as_released else coarse
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffusion_lm.denoiser import DiffusionLM
 from diffusion_lm.process import Process
@@ -26,6 +26,7 @@ class SamplingSettings:
     clamp_from: float
     temperature: float
     truncate: float
+    single_words: bool
     as_released: bool
 
 
@@ -108,6 +109,24 @@ def truncated_normal(shape: tuple[int, ...], generator: torch.Generator, bound: 
     return noise
 
 
+def single_words(scores: Tensor, rounds: int = 8) -> Tensor:
+    """The best word of every place, [B, L], given scores [B, L, V], but no word twice in a row.
+
+    Of two equal neighbours the one with the smaller lead over its runner-up gives way. PAD may repeat.
+    """
+    scores = scores.clone()
+    for _ in range(rounds):
+        (best, second), words = (part.movedim(-1, 0) for part in scores.topk(2))
+        words, lead = words[0], best - second
+        doubled = (words[:, 1:] == words[:, :-1]) & (words[:, 1:] != PAD)
+        if not doubled.any():
+            break
+        later = doubled & (lead[:, 1:] <= lead[:, :-1])
+        loses = nn.functional.pad(later, (1, 0)) | nn.functional.pad(doubled & ~later, (0, 1))
+        scores[loses, words[loses]] = -torch.inf
+    return scores.argmax(-1)
+
+
 def reverse_gaussian(
     process: Process, x_t: Tensor, x0: Tensor, index: int, eta: float
 ) -> tuple[Tensor, float]:
@@ -148,7 +167,8 @@ def sample(
     estimate: Tensor | None = None
     for index in reversed(range(len(process))):
         prediction = model(x, torch.full((len(x),), index), process, estimate, mask)
-        words, estimate = model.round(prediction, forbidden)
+        scores, estimate = model.round(prediction, forbidden)
+        words = single_words(scores) if settings.single_words else scores.argmax(-1)
         x0 = hold(model.embedding(words) if index < settings.clamp_from * len(process) else estimate)
         mean, sigma = reverse_gaussian(process, x, x0, index, settings.eta)
         step = mean + settings.temperature * sigma * noise.draw().to(x.device) if sigma else mean

@@ -21,7 +21,6 @@ from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import END, PAD, START, Vocabulary
 from pipeline.device import device
 from pipeline.errors import InputError
-from pipeline.files import sha256
 from pipeline.records import Text, read_records
 from pipeline.training import Batches, TrainingSettings, train
 
@@ -92,7 +91,7 @@ def main(job: Job) -> None:
     model = DiffusionLM(settings).to(device())
     training = TrainingSettings(**job.spec["training"])
     loss = (canvas_loss if settings.layout == "canvas" else fixed_loss)(model, texts, training)
-    train(model, loss, training, job.work, "diffusion_lm", sha256(job.inputs["corpus"]))
+    train(model, loss, training, job.work, "diffusion_lm", job.signature)
     header = {"model": asdict(settings), "vocabulary": vocabulary.digest(), "lengths": length_counts(texts)}
     checkpoint.save(job.outputs["model"], KIND, header, model.state_dict())
 

@@ -21,7 +21,6 @@ from pipeline import checkpoint
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import END, PAD, START, Vocabulary
 from pipeline.device import device
-from pipeline.files import sha256
 from pipeline.language_model import padded
 from pipeline.records import Text, read_records
 from pipeline.tasks import field_values
@@ -36,7 +35,7 @@ def build(
 ) -> SemanticClassifier:
     """A new classifier over a corpus' field values, in the form that the settings name."""
     if settings.form == "fields":
-        return FieldClassifier(settings, model.settings.dimension, values)
+        return FieldClassifier(settings, model, values)
     return WordsClassifier(settings, model.embedding.table)
 
 
@@ -91,7 +90,7 @@ def main(job: Job) -> None:
     classifier = build(settings, model, values).to(device())
     training = TrainingSettings(**job.spec["training"])
     loss = classifier_loss(classifier, model, vocabulary, texts, training)
-    train(classifier, loss, training, job.work, "classifier", sha256(job.inputs["diffusion"]))
+    train(classifier, loss, training, job.work, "classifier", job.signature)
     header = {"model": asdict(settings), "values": values, "embedding": embedding_digest(model)}
     checkpoint.save(job.outputs["model"], KIND, header, trainable(classifier))
 

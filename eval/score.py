@@ -171,8 +171,8 @@ def _chosen_keys(samples: Sequence[Sample], selected: Sequence[Sample], where: s
 
 
 def _fluency(words: list[str], loss: np.ndarray) -> dict[str, float]:
-    if not np.isfinite(loss).all():
-        raise ValueError(f"token losses are not finite for: {' '.join(words)}")
+    if not len(loss) or not np.isfinite(loss).all():
+        raise ValueError(f"no token losses, or not finite ones, for: {' '.join(words)}")
     total = float(np.sum(loss, dtype=np.float64))
     return {"lm_nll": total / len(loss), "lm_nll_sum": total, "lm_tokens": float(len(loss))}
 

@@ -23,11 +23,12 @@ from eval.statistics import bootstrap_interval, is_degenerate, target_means
 from pipeline.command import Job, command
 from pipeline.files import write_text
 from pipeline.records import Sample, Score, Target, read_records
+from pipeline.tasks import UNCONDITIONAL
 
 Kept = TypeVar("Kept", Sample, Score)
 
 ALL_TARGETS, UNTOUCHED = "all", "untouched"  # untouched: those on which no setting was chosen
-TASKS = ("unconditional", "semantic_content", "parts_of_speech", "syntax_tree", "syntax_spans", "length")
+TASKS = (UNCONDITIONAL, "semantic_content", "parts_of_speech", "syntax_tree", "syntax_spans", "length")
 METHODS = ("human", "unguided", "pplm", "fudge", "diffusion_lm", "ft_sample", "ft_search")
 SELECTIONS = {"mbr": "one text per target and seed, selected by MBR", "all": "all samples"}
 HEADLINE = {"ctrl": "ctrl", "lm_score": "lm"}
@@ -94,7 +95,8 @@ def control_table(scores: pd.DataFrame, guards: pd.DataFrame, seed: int = 0) -> 
         part = scores[scores["target_set"] == target_set]
         for task in ordered(part["task"], TASKS):
             of_task = part[part["task"] == task].dropna(axis="columns", how="all")
-            for method in ordered([*METHODS, *part["method"]], METHODS):
+            expected = () if task == UNCONDITIONAL else METHODS
+            for method in ordered([*expected, *of_task["method"]], METHODS):
                 texts = of_task[of_task["method"] == method]
                 rows += _rows(Cell(task, method, target_set, "mbr"), texts[texts["selected"]], guards, seed)
                 rows += _rows(Cell(task, method, target_set, "all"), texts, guards, seed)
@@ -187,7 +189,9 @@ def control_markdown(table: pd.DataFrame) -> str:
 
 
 def _headline(cells: Mapping[tuple[str, str, str], Any]) -> str:
-    pairs = [(task, metric) for task in ordered((key[0] for key in cells), TASKS) for metric in HEADLINE]
+    measured = {(task, metric) for task, _, metric in cells}
+    tasks = ordered((task for task, _ in measured), TASKS)
+    pairs = [(task, metric) for task in tasks for metric in HEADLINE if (task, metric) in measured]
     body = [
         [method, *(_number_with_interval(cells.get((task, method, metric))) for task, metric in pairs)]
         for method in ordered((key[1] for key in cells), METHODS)
@@ -233,7 +237,7 @@ def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def main(job: Job) -> None:
-    """Write the tidy table and its Markdown, over all targets and over those that no setting was chosen on."""
+    """Write the table and its Markdown, over all targets and over those that no setting was chosen on."""
     targets = [t for path in cells(job.inputs, "targets").values() for t in read_records(path, Target)]
     scores = [r for path in cells(job.inputs, "scores").values() for r in read_records(path, Score)]
     samples = [r for path in cells(job.inputs, "samples").values() for r in read_records(path, Sample)]

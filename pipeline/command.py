@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,6 +47,12 @@ class Job:
         first = next(iter(self.outputs.values()))
         return first.with_name(first.name.split(".")[0] + ".work")
 
+    @cached_property
+    def signature(self) -> str:
+        """What the outputs are: the command, its settings and its inputs (:mod:`pipeline.store`)."""
+        settings = {key: value for key, value in self.spec.items() if key != "use_stored"}
+        return signature(entry(), settings, self.inputs)
+
 
 def command(
     main: Callable[[Job], None],
@@ -65,9 +72,8 @@ def command(
         job = _parse(sys.argv[1:], inputs, outputs, open_ended)
         settings = {"threads": 1, **job.spec}
         set_threads(settings["threads"])
-        own = signature(entry(), {k: v for k, v in settings.items() if k != "use_stored"}, job.inputs)
-        with write_sidecar(job.outputs, settings, job.inputs, own):
-            if not (settings.get("use_stored") and restore(job.outputs, own)):
+        with write_sidecar(job.outputs, settings, job.inputs, job.signature):
+            if not (settings.get("use_stored") and restore(job.outputs, job.signature)):
                 main(job)
         shutil.rmtree(job.work, ignore_errors=True)  # the outputs stand, so the state has served
 

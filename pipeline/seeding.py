@@ -16,14 +16,3 @@ def seed_of(*key: str | int) -> int:
 def generator(*key: str | int) -> torch.Generator:
     """A CPU generator of its own for this key."""
     return torch.Generator().manual_seed(seed_of(*key))
-
-
-def normal_noise(generators: list[torch.Generator], length: int, dimension: int) -> torch.Tensor:
-    """Standard normal noise with one generator per row.
-
-    Each row draws position by position, so a longer canvas only appends draws within this call.
-
-    Returns:
-        [rows, length, dimension] float32.
-    """
-    return torch.stack([torch.randn(length, dimension, generator=g) for g in generators])

@@ -16,6 +16,7 @@ import yaml
 
 from pipeline.errors import InputError, nearest
 from pipeline.files import read_lines
+from pipeline.tasks import require_task
 
 FOLDER = Path(__file__).parent / "config"
 SCALES = ("demo", "small", "paper")
@@ -32,7 +33,7 @@ def resolve(scale: str, overrides: Mapping[str, Any] | None = None) -> Settings:
         InputError: unknown scale or key (with the nearest one), or a value that the schema refuses.
     """
     if scale not in SCALES:
-        raise InputError(f"scale '{scale}'", "no such scale", nearest(scale, SCALES))
+        raise InputError(f"scale '{scale}'", "no such scale", nearest(str(scale), SCALES))
     own, overrides = _load(f"{scale}.yaml"), overrides or {}
     layers = [own, overrides]
     recipe = merged(merged({}, own), overrides).get("recipe", "paper")
@@ -44,7 +45,8 @@ def resolve(scale: str, overrides: Mapping[str, Any] | None = None) -> Settings:
     ):
         _check_keys(layer, _schema(), name, "")
         settings = merged(settings, layer)
-    settings["methods"] = {n: _method(n, m) for n, m in settings["methods"].items() if m is not None}
+    if isinstance(methods := settings["methods"], Mapping):
+        settings["methods"] = {n: _method(n, m) for n, m in methods.items() if m is not None}
     _validate(settings, _schema(), "")
     return settings
 
@@ -128,15 +130,9 @@ def _defaults(schema: Settings) -> Any:
 def _method(name: str, settings: Settings) -> Settings:
     """A method instance with its module's defaults and its guidance preset filled in."""
     where = f"methods.{name}"
-    _check_keys(
-        {k: settings[k] for k in ("module", "tasks", "samples") if k in settings},
-        _resolved({"$ref": "#/$defs/method"}),
-        where,
-        "",
-    )
-    for key in ("module", "tasks"):
-        if key not in settings:
-            raise InputError(where, f"'{key}' is missing", "see pipeline/config/schema.yaml")
+    _validate(settings, _resolved({"$ref": "#/$defs/method"}), where)
+    for task in settings["tasks"]:
+        require_task(task, f"{where}.tasks")
     modules = _schema()["$defs"]["modules"]
     if settings["module"] not in modules:
         return settings
@@ -145,15 +141,20 @@ def _method(name: str, settings: Settings) -> Settings:
     filled = merged(_defaults(schema), settings)
     if "guidance_preset" in filled:
         filled["guidance"] = _guidance(where, filled)
-    _validate(filled, schema, f"{where}.")
+    _validate(filled, schema, where)
     return dict(filled)
 
 
-def _guidance(where: str, settings: Settings) -> Settings:
+def _guidance(where: str, settings: Settings) -> Any:
     presets, chosen = _load("guidance.yaml"), settings["guidance_preset"]
+    own = settings.get("guidance") or {}
+    if not isinstance(chosen, str) or not isinstance(own, Mapping):
+        return own  # the schema will refuse it
     if chosen not in presets:
         raise InputError(f"{where}.guidance_preset", f"no preset '{chosen}'", nearest(chosen, presets))
-    given = merged(presets[chosen], settings.get("guidance") or {})
+    given = merged(presets[chosen], own)
+    for task in given:
+        require_task(task, f"{where}.guidance")
     defaults = _defaults({"$ref": "#/$defs/guidance"})
     return {task: merged(defaults, own) for task, own in given.items() if own is not None}
 
@@ -161,13 +162,15 @@ def _guidance(where: str, settings: Settings) -> Settings:
 def _check_keys(settings: Any, schema: Settings, where: str, path: str) -> None:
     """Every key must be in the schema; the message names the nearest one."""
     schema = _resolved(schema)
-    if not isinstance(settings, Mapping) or "properties" not in schema:
+    if not isinstance(settings, Mapping):
         return
+    known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
     for key, value in settings.items():
-        if key in schema["properties"]:
-            _check_keys(value, schema["properties"][key], where, f"{path}{key}.")
-        elif schema.get("additionalProperties", True) is False:
-            raise InputError(where, f"unknown key '{path}{key}'", nearest(str(key), schema["properties"]))
+        if key not in known and others is False:
+            raise InputError(where, f"unknown key '{path}{key}'", nearest(str(key), known))
+        part = known.get(key, others)
+        if isinstance(part, Mapping):
+            _check_keys(value, dict(part), where, f"{path}{key}.")
 
 
 def _validate(settings: Settings, schema: Settings, where: str) -> None:
@@ -175,7 +178,7 @@ def _validate(settings: Settings, schema: Settings, where: str) -> None:
 
     full = {**schema, "$defs": _schema()["$defs"]}
     for error in Draft202012Validator(full).iter_errors(settings):
-        key = where + ".".join(map(str, error.absolute_path))
+        key = ".".join([*filter(None, [where]), *map(str, error.absolute_path)])
         raise InputError(key or "settings", error.message, "see pipeline/config/schema.yaml")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.files import atomic, read_json, sha256, write_json
+from pipeline.files import atomic, read_bytes, read_json, sha256, write_json
 
 RESULTS, STORED = Path("results"), Path("results/stored")
 KEPT = ("models", "targets", "samples", "selected", "scores", "tables", "vocabulary.json")
@@ -36,7 +36,7 @@ def signature_of(path: Path) -> str:
     """The signature of the job that made a file and its place among the outputs, or a hash of its bytes."""
     for sidecar in path.parent.glob("*.run.json"):
         run = read_json(sidecar)
-        for name, output in run["outputs"].items():
+        for name, output in run["outputs"].items() if "signature" in run else ():
             if Path(output["path"]) == path and output["sha256"] == sha256(path):
                 return f"{run['signature']}/{name}"
     return sha256(path)
@@ -56,14 +56,21 @@ def store(scale: str) -> list[Path]:
         )
     index: dict[str, Any] = read_json(target / INDEX) if (target / INDEX).exists() else {}
     for run in map(read_json, sidecars):
-        for name, output in run["outputs"].items():
+        for name, output in run["outputs"].items() if "signature" in run else ():
+            if not _is_whole(Path(output["path"]), output["sha256"], source):
+                continue
             path = Path(output["path"]).relative_to(source)
-            if path.parts[0] in KEPT and sha256(source / path) == output["sha256"]:
+            if path.parts[0] in KEPT:
                 _keep(source / path, target / path)
                 own = {"signature": f"{run['signature']}/{name}", "sha256": output["sha256"]}
                 index[str(path)] = own | {key: run[key] for key in SIDECAR_KEYS}
     write_json(target / INDEX, dict(sorted(index.items())))
     return [target / path for path in index]
+
+
+def _is_whole(path: Path, digest: str, source: Path) -> bool:
+    """Whether a file is still what its job made, in the folder of its scale."""
+    return path.is_relative_to(source) and path.is_file() and sha256(path) == digest
 
 
 def restore(outputs: Mapping[str, Path], own: str) -> bool:
@@ -72,6 +79,8 @@ def restore(outputs: Mapping[str, Path], own: str) -> bool:
     for name, path in outputs.items():
         place = found[path]
         if place is None or _index(place[0]).get(str(place[1]), {}).get("signature") != f"{own}/{name}":
+            return False
+        if not _packed(place[0] / place[1]).is_file():
             return False
     for path, place in found.items():
         assert place is not None
@@ -96,19 +105,21 @@ def _keep(source: Path, target: Path) -> None:
     if source.suffix == ".safetensors":
         _in_bf16(source, target)
     elif source.suffix == ".jsonl":
-        with atomic(target.with_name(target.name + ".gz")) as temporary:
+        with atomic(_packed(target)) as temporary:
             temporary.write_bytes(gzip.compress(source.read_bytes(), mtime=0))
     else:
         with atomic(target) as temporary:
             temporary.write_bytes(source.read_bytes())
 
 
+def _packed(stored: Path) -> Path:
+    """The file that holds a stored result: record files are compressed."""
+    return stored.with_name(stored.name + ".gz") if stored.suffix == ".jsonl" else stored
+
+
 def _unpack(stored: Path, path: Path) -> None:
-    packed = stored.with_name(stored.name + ".gz")
     with atomic(path) as temporary:
-        temporary.write_bytes(
-            gzip.decompress(packed.read_bytes()) if packed.exists() else stored.read_bytes()
-        )
+        temporary.write_bytes(read_bytes(_packed(stored)))
 
 
 def _in_bf16(source: Path, target: Path) -> None:
@@ -127,10 +138,9 @@ def _in_bf16(source: Path, target: Path) -> None:
 def main(words: Sequence[str]) -> None:
     """Store a scale."""
     from pipeline.command import Parser
-    from pipeline.settings import SCALES
 
     parser = Parser(prog="pipeline.store", description=__doc__)
-    parser.add_argument("--scale", required=True, help=f"one of {', '.join(SCALES)}")
+    parser.add_argument("--scale", required=True, help="name of the scale, e.g. small")
     stored = store(parser.parse_args(words).scale)
     print(f"stored {len(stored)} files in {STORED / parser.parse_args(words).scale}", file=sys.stderr)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError
-from pipeline.files import sha256
 from pipeline.language_model import LanguageModelSettings, build, fit
 from pipeline.records import Text, read_records
 from pipeline.training import TrainingSettings
@@ -26,7 +25,7 @@ def main(job: Job) -> None:
         raise InputError(
             job.inputs["corpus"], f"no text fits {settings.positions} positions", "raise teacher.positions"
         )
-    fit(model, rows, training, job.work, "teacher", sha256(job.inputs["corpus"]))
+    fit(model, rows, training, job.work, "teacher", job.signature)
     model.save(job.outputs["model"], settings, vocabulary=vocabulary.digest())
 
 

@@ -161,17 +161,17 @@ def update_average(average: Mapping[str, Tensor], parameters: Mapping[str, Tenso
 
 def train(
     model: nn.Module, loss: Callable[[int], Tensor], settings: TrainingSettings, work: Path, name: str,
-    data_digest: str = "", save_every: float = 120.0,
+    run_id: str = "", save_every: float = 120.0,
 ) -> None:  # fmt: skip
     """Train ``model`` in place and leave the averaged weights in it.
 
     Args:
         loss: the loss of a step, a scalar; it draws from torch's global generator only.
         work: folder of the resumable state; the command that calls removes it once its outputs stand.
-        data_digest: hash of the training data, so that a state is never continued on other data.
+        run_id: names settings and data (the job's signature), so that a state continues only its own run.
         save_every: seconds between saved states.
     """
-    run = json.dumps([asdict(settings), data_digest, form(model)], sort_keys=True)
+    run = json.dumps([asdict(settings), run_id, form(model)], sort_keys=True)
     trainer, path = Trainer(model, settings), work / "state.safetensors"
     if path.exists():
         trainer.load(path, run)

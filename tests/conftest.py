@@ -1,9 +1,17 @@
-"""What all tests share: one thread, and the real corpora where DLM_DATA names them."""
+"""What all tests share: one thread, commands run within the process, the real corpora where they are."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
+import runpy
+import sys
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,6 +21,41 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 DATA = "DLM_DATA"
 deselected = pytest.StashKey[int]()
+
+
+class Ran(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+RunCommand = Callable[[str, Mapping[str, Any], Mapping[str, Path], Mapping[str, Path]], Ran]
+
+
+@pytest.fixture(scope="session")
+def run_command() -> RunCommand:
+    """Runs ``python -m MODULE --spec ...`` within this process, which saves the start of another."""
+
+    def run(
+        module: str, spec: Mapping[str, Any], inputs: Mapping[str, Path], outputs: Mapping[str, Path]
+    ) -> Ran:
+        words = [module, "--spec", json.dumps(spec)]
+        for option, files in (("--input", inputs), ("--output", outputs)):
+            words += [option, *(f"{name}={path}" for name, path in files.items())] if files else []
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a test may have imported the module before
+            patch.setattr(sys, "argv", words)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    runpy.run_module(module, run_name="__main__", alter_sys=True)
+                except SystemExit as end:
+                    code = int(end.code or 0)
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    return run
 
 
 @pytest.fixture(scope="session")

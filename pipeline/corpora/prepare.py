@@ -52,10 +52,16 @@ def main(job: Job) -> None:
     training = [text for text in texts if text.split == "train"]
     if not training:
         raise InputError(job.spec["name"], "no training texts", "check the data folder or the sizes")
-    for task in job.spec["tasks"]:
+    targets = {task: make_targets(task, training, job.spec["lengths"]) for task in job.spec["tasks"]}
+    for task, found in targets.items():
+        if not found:
+            raise InputError(
+                f"task '{task}'", "no targets", "check the corpus' fields and the setting lengths"
+            )
         if task not in job.outputs:
             raise InputError("--output", f"'{task}' is missing", f"add {task}=FILE")
-        write_records(job.outputs[task], make_targets(task, training, job.spec["lengths"]))
+    for task, found in targets.items():
+        write_records(job.outputs[task], found)
     vocabulary.save(job.outputs["vocabulary"])
     write_records(job.outputs["corpus"], texts)
     _tell(texts, vocabulary)

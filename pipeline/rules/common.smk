@@ -105,8 +105,10 @@ def show_table():
     """Print the table at the end of a run."""
     table = Path(RESULTS) / "tables" / "control.md"
     if table.is_file():
-        print(table.read_text(encoding="utf-8"))
-        print(f"Tables: {table.parent}. Texts: {RESULTS}/samples.")
+        sections = table.read_text(encoding="utf-8").split("### ")
+        print("\n### ".join(section for section in sections if "(all targets)" in section[:80]))
+        print(f"Tables, also over the targets that no setting was chosen on: {table.parent}.")
+        print(f"Texts: {RESULTS}/samples.")
     if S["scale"] == "demo":
         print("This was the demo. The full reproduction: snakemake --cores all --config scale=paper")
 

@@ -83,8 +83,8 @@ def test_word_loss_is_minus_log_probability() -> None:
 
 @pytest.fixture
 def texts() -> tuple[Tensor, Tensor, Tensor]:
-    """Words, free places and mask of two texts of 3 and 2 words between START and END."""
-    ids = torch.tensor([[0, 5, 6, 7, 1], [0, 8, 9, 1, 3]])
+    """Words, free places and mask of two texts of 2 and 3 words between START and END."""
+    ids = torch.tensor([[0, 8, 9, 1, 3], [0, 5, 6, 7, 1]])
     free = ids > 3
     return ids, free, ids != 3
 

@@ -86,6 +86,16 @@ def test_a_coarse_step_is_its_fine_steps_one_after_another(steps: int) -> None:
     assert (coarse.beta > 0).all()
 
 
+@pytest.mark.parametrize("total", [50, 60, 2000])
+def test_any_number_of_steps_is_spread_evenly(total: int) -> None:
+    """Gaps differ by one at most, the first one (from no noise) included; the last level is always there."""
+    places = Process(np.linspace(0.9, 0.1, total), np.arange(total, dtype=float))  # the time is the index
+    for steps in (*range(1, 61), total):
+        if steps <= total:
+            gaps = np.diff(places.strided(steps).time, prepend=-1)
+            assert set(gaps) <= {total // steps, -(-total // steps)} and gaps.sum() == total
+
+
 def test_all_steps_are_the_process_itself() -> None:
     fine = Process.of("sqrt", 60)
     np.testing.assert_array_equal(fine.strided(60).alpha_bar, fine.alpha_bar)

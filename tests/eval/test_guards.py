@@ -39,7 +39,7 @@ def test_distinct_n_by_hand() -> None:
 def test_distinct_n_is_the_mean_over_full_blocks() -> None:
     same, other = [["a"]] * 4, [["b"], ["c"], ["d"], ["e"]]
     assert guards.distinct_n(same + other, 1, block=4) == (1 / 4 + 1) / 2
-    assert guards.distinct_n(same + [["z"]], 1, block=4) == 1 / 4  # the rest is not used
+    assert guards.distinct_n([*same, ["z"]], 1, block=4) == 1 / 4  # the rest is not used
     assert guards.distinct_n(same[:3], 1, block=4) == 1 / 3  # one short block
 
 

@@ -37,8 +37,8 @@ if __name__ == "__main__":
 '''
 GOOD = ["--spec", '{"times": 2}', "--input", "text=in.txt", "--output", "echo=out.txt"]
 SIDECAR = {
-    *("schema", "command", "settings", "inputs", "outputs", "code", "packages", "python", "host"),
-    *("device", "start", "seconds", "network_calls"),
+    *("schema", "command", "signature", "settings", "inputs", "outputs", "code", "packages", "python"),
+    *("host", "device", "start", "seconds", "network_calls"),
 }
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
