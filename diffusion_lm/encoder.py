@@ -47,7 +47,8 @@ class Layer(nn.Module):
     def _attend(self, x: Tensor, hidden_from: Tensor | None) -> Tensor:
         # Plain matmul, softmax, matmul: on CPU in bf16 this trains faster than the fused kernel.
         rows, length, width = x.shape
-        query, key, value = self.attention_in(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        parts = self.attention_in(x).view(rows, length, 3, self.heads, width // self.heads)  # rows may be 0
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
         scores = query @ key.transpose(-1, -2) / math.sqrt(width // self.heads)  # [B, heads, L, L]
         if hidden_from is not None:
             scores = scores.masked_fill(hidden_from, torch.finfo(scores.dtype).min)

@@ -46,7 +46,9 @@ def ascend(
 ) -> Tensor:
     """Updates of x_{t-1} down the gradient of -lambda log p(x_{t-1} | x_t) - log p(c | x_{t-1}).
 
-    Every text has its own loss, so texts of any targets share a batch.
+    Every text has its own loss, so texts of any targets share a batch. ``adagrad`` and ``sign`` take steps
+    of about ``rate`` in every coordinate, however small the slope; ``gradient`` takes rate * sigma^2 * slope
+    (Dhariwal and Nichol 2021), which ends by itself once the control is met.
 
     Args:
         x, mean: sample and mean of the reverse step, [B, L, d]; sigma: its standard deviation.
@@ -58,11 +60,9 @@ def ascend(
             point = x.detach().requires_grad_()
             (slope,) = torch.autograd.grad(loss(point).sum(), point)
         slope = slope + settings.fluency * fluency_slope(x, mean, sigma, settings.anchor)
-        if settings.optimizer == "gradient":
-            x = x - settings.rate * sigma**2 * slope
-            continue
         squares = squares + slope.square() if settings.optimizer == "adagrad" else slope.square()
-        x = x - settings.rate * slope / (squares.sqrt() + 1e-10)
+        scale = sigma**2 if settings.optimizer == "gradient" else 1 / (squares.sqrt() + 1e-10)
+        x = x - settings.rate * scale * slope
     return x.detach()
 
 

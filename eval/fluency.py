@@ -11,10 +11,14 @@ from pipeline.language_model import LanguageModel
 
 
 class Teacher:
-    """A judge of fluency. Words outside the corpus vocabulary count as UNK, as in the original."""
+    """A judge of fluency. Words outside the corpus vocabulary count as UNK, as in the original.
+
+    Raises:
+        InputError: the model is no teacher of this vocabulary.
+    """
 
     def __init__(self, path: Path, vocabulary: Vocabulary) -> None:
-        self.model, self.vocabulary = LanguageModel.load(path), vocabulary
+        self.model, self.vocabulary = LanguageModel.load(path, vocabulary=vocabulary.digest()), vocabulary
 
     def token_losses(self, texts: list[list[str]]) -> list[np.ndarray]:
         """Nats of every predicted token of each text, END included; one float64 array per text."""

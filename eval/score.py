@@ -20,7 +20,7 @@ import pandas as pd
 
 from eval.fluency import Teacher
 from eval.guards import distinct_n, doubled_words, is_copy, require_same_length, self_bleu, unk_rate
-from eval.select import cells, split_words
+from eval.select import cells, require, split_words
 from eval.success import SCORERS
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
@@ -39,6 +39,8 @@ def main(job: Job) -> None:
     training = {tuple(text.tokens) for text in texts if text.split == "train"}
     teacher = Teacher(job.inputs["teacher"], Vocabulary.load(job.inputs["vocabulary"]))
     selected = cells(job.inputs, "selected")
+    require("--input", job.inputs, "selected", cells(job.inputs, "samples"))
+    require("--output", job.outputs, "scores", cells(job.inputs, "samples"))
     for cell, path in cells(job.inputs, "samples").items():
         samples, chosen = read_records(path, Sample), read_records(selected[cell], Sample)
         scores = score_samples(samples, chosen, targets, training, teacher.token_losses, path)

@@ -7,7 +7,7 @@ A CELL is ``method/seed0``; all cells of one task are one job.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from eval.mbr import Rule, choose, utility_matrices
@@ -18,11 +18,11 @@ from pipeline.records import Sample, read_records, write_records
 
 def main(job: Job) -> None:
     """Write the choice of every cell."""
-    for cell, path in cells(job.inputs, "samples").items():
-        output = job.outputs.get(f"selected/{cell}")
-        if output is None:
-            raise InputError("--output", f"'selected/{cell}' is missing", f"add selected/{cell}=FILE")
-        write_records(output, select_samples(read_records(path, Sample), job.spec["mbr_rule"]))
+    samples = cells(job.inputs, "samples")
+    require("--output", job.outputs, "selected", samples)
+    for cell, path in samples.items():
+        chosen = select_samples(read_records(path, Sample), job.spec["mbr_rule"])
+        write_records(job.outputs[f"selected/{cell}"], chosen)
 
 
 def cells(files: dict[str, Path], kind: str) -> dict[str, Path]:
@@ -30,6 +30,17 @@ def cells(files: dict[str, Path], kind: str) -> dict[str, Path]:
     return {
         name.removeprefix(f"{kind}/"): path for name, path in files.items() if name.startswith(f"{kind}/")
     }
+
+
+def require(option: str, files: Mapping[str, Path], kind: str, wanted: Iterable[str]) -> None:
+    """Check that ``files``, given under ``option``, hold one of this kind for every cell.
+
+    Raises:
+        InputError: names the first cell without.
+    """
+    for cell in wanted:
+        if (name := f"{kind}/{cell}") not in files:
+            raise InputError(option, f"'{name}' is missing", f"add {name}=FILE")
 
 
 def split_words(text: str) -> list[str]:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from eval.paper import published
 from eval.score import corpus_guards, frame
-from eval.select import cells
+from eval.select import cells, require
 from eval.statistics import bootstrap_interval, is_degenerate, target_means
 from pipeline.command import Job, command
 from pipeline.files import write_text
@@ -238,6 +238,8 @@ def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def main(job: Job) -> None:
     """Write the table and its Markdown, over all targets and over those that no setting was chosen on."""
+    for kind in ("selected", "scores"):
+        require("--input", job.inputs, kind, cells(job.inputs, "samples"))
     targets = [t for path in cells(job.inputs, "targets").values() for t in read_records(path, Target)]
     scores = [r for path in cells(job.inputs, "scores").values() for r in read_records(path, Score)]
     samples = [r for path in cells(job.inputs, "samples").values() for r in read_records(path, Sample)]
@@ -247,9 +249,10 @@ def main(job: Job) -> None:
     def kept(records: Sequence[Kept]) -> list[Kept]:
         return [record for record in records if (record.task, record.target_id) in untouched]
 
-    frames = [frame(scores, ALL_TARGETS), frame(kept(scores), UNTOUCHED)]
-    guards = [corpus_guards(samples, selected, ALL_TARGETS)]
-    guards.append(corpus_guards(kept(samples), kept(selected), UNTOUCHED))
+    frames, guards = [frame(scores, ALL_TARGETS)], [corpus_guards(samples, selected, ALL_TARGETS)]
+    if kept(scores):
+        frames.append(frame(kept(scores), UNTOUCHED))
+        guards.append(corpus_guards(kept(samples), kept(selected), UNTOUCHED))
     table = control_table(pd.concat(frames), pd.concat(guards), job.spec["seed"])
     write_text(job.outputs["csv"], table_csv(table))
     write_text(job.outputs["markdown"], control_markdown(table))

@@ -17,6 +17,7 @@ from eval.select import cells, select_samples, split_words
 from eval.tables import markdown_table
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
+from pipeline.errors import InputError
 from pipeline.files import write_text
 from pipeline.records import Sample, Target, read_records
 
@@ -26,6 +27,9 @@ COLUMNS = ("trial", "ctrl", "ctrl mbr", "lm", "lm mbr", "length", "distinct-4", 
 def main(job: Job) -> None:
     """Write one row per trial, in the order of the configuration."""
     targets = [target for target in read_records(job.inputs["targets"], Target) if target.tuned_on]
+    if not targets:
+        what = "no target that settings may be chosen on"
+        raise InputError(job.inputs["targets"], what, "mark some with tuned_on")
     teacher = Teacher(job.inputs["teacher"], Vocabulary.load(job.inputs["vocabulary"]))
     rows = []
     for trial, path in cells(job.inputs, "samples").items():

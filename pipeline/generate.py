@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
+from pipeline.errors import InputError
 from pipeline.methods import load_method
 from pipeline.records import Target, read_records, write_records
 from pipeline.tasks import check_targets
@@ -22,6 +23,9 @@ def main(job: Job) -> None:
     targets = read_records(job.inputs["targets"], Target)
     if spec.get("tuned_on"):
         targets = [target for target in targets if target.tuned_on]
+        if not targets:
+            what = "no target that settings may be chosen on"
+            raise InputError(job.inputs["targets"], what, "mark some with tuned_on")
     vocabulary = Vocabulary.load(job.inputs["vocabulary"])
     check_targets(str(job.inputs["targets"]), targets, vocabulary, spec["most_words"])
     models = {name: path for name, path in job.inputs.items() if name not in ("targets", "vocabulary")}

@@ -27,13 +27,18 @@ SIDECAR_KEYS = ("settings", "packages", "device", "seconds")
 
 
 def signature(entry: str, spec: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
-    """Hash of a job's command, settings and inputs (by their signatures, else by their contents)."""
+    """What a job's outputs are: a hash of its command, its settings and its inputs."""
     files = {name: signature_of(path) for name, path in inputs.items()}
     return hashlib.sha256(json.dumps([entry, dict(spec), files], sort_keys=True).encode()).hexdigest()
 
 
 def signature_of(path: Path) -> str:
-    """The signature of the job that made a file and its place among the outputs, or a hash of its bytes."""
+    """What a file is: a hash of its bytes; for weights the signature of the job that trained them.
+
+    The same training gives other bits on other machines, and stored weights are rounded to bf16.
+    """
+    if path.suffix != ".safetensors":
+        return sha256(path)
     for sidecar in path.parent.glob("*.run.json"):
         run = read_json(sidecar)
         for name, output in run["outputs"].items() if "signature" in run else ():

@@ -30,8 +30,8 @@ CONTROLS = [("food", "Thai"), ("price", "high"), ("area", NONE)]
 
 
 @pytest.fixture
-def fields() -> FieldClassifier:
-    return FieldClassifier(SETTINGS, 4, VALUES).eval()
+def fields(make_model: Make) -> FieldClassifier:
+    return FieldClassifier(SETTINGS, make_model(), VALUES).eval()
 
 
 @pytest.fixture
@@ -50,36 +50,47 @@ def test_the_probabilities_of_each_field_sum_to_one(
     fields: FieldClassifier, noisy: tuple[Tensor, Tensor, Tensor]
 ) -> None:
     logs = fields.log_probabilities(*noisy)
-    assert logs.shape == (3, 3 + 2 + 4)
-    for part in logs.exp().split([3, 2, 4], 1):
+    assert logs.shape == (3, 2 + 3 + 4)
+    for part in logs.exp().split([2, 3, 4], 1):
         torch.testing.assert_close(part.sum(1), torch.ones(3))
 
 
 def test_a_control_is_one_probability(fields: FieldClassifier, noisy: tuple[Tensor, Tensor, Tensor]) -> None:
     """The loss of each text is -log p of its own control."""
     logs, losses = fields.log_probabilities(*noisy), fields.control_loss(*noisy, CONTROLS)
-    # Columns: none, Thai, Chinese | none, riverside | none, cheap, high, moderate.
-    torch.testing.assert_close(losses, -logs[torch.arange(3), torch.tensor([1, 7, 3])])
+    # Columns, fields and values by alphabet: none, riverside | none, Chinese, Thai | none, cheap, high, moderate.
+    torch.testing.assert_close(losses, -logs[torch.arange(3), torch.tensor([4, 7, 0])])
 
 
 def test_labels_name_every_field(fields: FieldClassifier) -> None:
     """A text that leaves a field out states its "none"."""
-    assert fields.labels({"price": "moderate", "food": "Chinese"}) == [2, 3, 8]
-    assert fields.labels({}) == [0, 3, 5]
+    assert fields.labels({"price": "moderate", "food": "Chinese"}) == [0, 3, 8]
+    assert fields.labels({}) == [0, 2, 5]
 
 
-def test_one_place_is_enough_to_state_a_value(noisy: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_columns_do_not_follow_the_order_of_the_values(make_model: Make) -> None:
+    """A header read back with its keys in another order means the same columns."""
+    turned = {field: VALUES[field][::-1] for field in reversed(VALUES)}
+    other, model = FieldClassifier(SETTINGS, make_model(), turned), make_model()
+    assert other.columns == FieldClassifier(SETTINGS, model, VALUES).columns
+
+
+def test_the_body_starts_from_the_denoiser(make_model: Make) -> None:
+    """All weights but the last layer's are the denoiser's; the self-conditioning input stays empty."""
+    model = make_model(self_conditioning=True)
+    body, denoiser = FieldClassifier(SETTINGS, model, VALUES).body.state_dict(), model.denoiser.state_dict()
+    assert all(torch.equal(body[name], denoiser[name]) for name in body if not name.startswith("down.2"))
+
+
+def test_one_place_is_enough_to_state_a_value(
+    fields: FieldClassifier, noisy: tuple[Tensor, Tensor, Tensor]
+) -> None:
     """Pooling is by the strongest place: a text with one sure place is sure, wherever the place is."""
-    fields = FieldClassifier(SETTINGS, 4, VALUES).eval()
     x, time, mask = noisy
     for place in range(6):
-        scores = torch.zeros(3, 6, 16)
-        scores[:, place, 0] = 20.0
+        scores = torch.zeros(3, 6, 9)
+        scores[:, place, 4] = 20.0  # Thai
         fields.body = Fixed(scores)  # type: ignore[assignment]
-        with torch.no_grad():
-            fields.head.weight.zero_()
-            fields.head.bias.zero_()
-            fields.head.weight[1, 0] = 1.0  # Thai
         sure = -fields.control_loss(x, time, mask, [("food", "Thai")] * 3)
         assert ((sure > -1e-3) == mask[:, place]).all()  # but not where the text has no such place
 

@@ -197,7 +197,13 @@ def test_guidance_steers_texts_of_one_batch_to_their_own_words(make_model: Make)
 
     guidance = replace(RELEASED, optimizer="adagrad", anchor="gaussian", rate=0.3)
     settings = SamplingSettings(
-        steps=20, eta=1.0, clamp_from=0.0, temperature=1.0, truncate=0.0, as_released=False
+        steps=20,
+        eta=1.0,
+        clamp_from=0.0,
+        temperature=1.0,
+        truncate=0.0,
+        single_words=False,
+        as_released=False,
     )
     shares = []
     for guide in (None, gradient_guide(loss, guidance, 20)):
@@ -213,3 +219,12 @@ class Believer(torch.nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, mask: Tensor | None = None) -> Tensor:
         return x
+
+
+def test_plain_gradient_steps_scale_with_the_variance() -> None:
+    """``gradient`` moves x by rate * sigma^2 * slope, so a control that is met moves nothing."""
+    settings = replace(RELEASED, optimizer="gradient", anchor="gaussian", updates=1, rate=2.0, fluency=0.0)
+    x = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    moved = ascend(x, x, 0.5, lambda point: point.square().sum((1, 2)), settings)
+    torch.testing.assert_close(moved, x - 2.0 * 0.25 * 2 * x)
+    assert torch.equal(ascend(x, x, 0.5, lambda point: 0 * point.sum((1, 2)), settings), x)

@@ -18,6 +18,7 @@ from diffusion_lm.sampling import (
     Canvas,
     Noise,
     SamplingSettings,
+    single_words,
     Step,
     reverse_gaussian,
     sample,
@@ -30,7 +31,7 @@ Arrays = Mapping[str, np.ndarray]
 Tensors = Mapping[str, Tensor]
 Make = Callable[..., DiffusionLM]
 SETTINGS = SamplingSettings(
-    steps=8, eta=1.0, clamp_from=1.0, temperature=1.0, truncate=0.0, as_released=False
+    steps=8, eta=1.0, clamp_from=1.0, temperature=1.0, truncate=0.0, single_words=False, as_released=False
 )
 
 
@@ -313,3 +314,18 @@ def test_the_network_sees_its_own_last_estimate(make_model: Make) -> None:
     assert not network.inputs[0][..., 4:].any()
     for before, after in zip(network.inputs, network.inputs[1:], strict=False):
         assert torch.equal(after[..., 4:], before @ network.matrix)
+
+
+def test_single_words_never_repeat_a_word() -> None:
+    """Of two equal neighbours the less certain one takes its runner-up; runs are broken up; PAD may repeat."""
+    scores = torch.zeros(1, 4, 9)
+    scores[0, 0, 5], scores[0, 0, 6] = 3.0, 2.5  # leads by 0.5
+    scores[0, 1, 5], scores[0, 1, 7] = 3.0, 1.0  # leads by 2
+    scores[0, 2:, PAD] = 9.0
+    assert single_words(scores).tolist() == [[6, 5, PAD, PAD]]
+    run = torch.randn(50, 12, 9, generator=torch.Generator().manual_seed(0))
+    run[..., 5] += 4  # almost every place wants word 5
+    words = single_words(run)
+    assert not ((words[:, 1:] == words[:, :-1]) & (words[:, 1:] != PAD)).any()
+    calm = torch.eye(9)[None, [4, 5, 4, 6]]
+    assert single_words(calm).tolist() == calm.argmax(-1).tolist()  # nothing to mend, nothing changed

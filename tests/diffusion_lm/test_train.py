@@ -115,6 +115,17 @@ def test_lengths_are_those_of_the_texts_that_fit(inputs: dict[str, Path], tmp_pa
     assert lengths == [found.count(n) for n in range(max(found) + 1)]
 
 
+@every_form
+def test_a_last_batch_of_one_text_trains_too(
+    inputs: dict[str, Path], tmp_path: Path, form: dict[str, Any]
+) -> None:
+    texts = [text for text in read_records(inputs["corpus"], Text) if text.split == "train"][:9]
+    write_records(tmp_path / "corpus.jsonl", texts)
+    few = {**inputs, "corpus": tmp_path / "corpus.jsonl"}
+    path = trained(few, tmp_path / "model.safetensors", spec({"steps": 2}, **form))
+    assert all(w.isfinite().all() for w in train.load(path, vocabulary(inputs))[0].state_dict().values())
+
+
 def test_training_texts_are_ids_of_the_training_split(tmp_path: Path) -> None:
     known = Vocabulary.build([["a", "pub"]], more_than=0)
     write_records(
@@ -281,9 +292,8 @@ def test_the_classifier_of_a_rounded_copy_is_welcome(
 
 
 def test_a_classifier_learns_something(
-    inputs: dict[str, Path], bases: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inputs: dict[str, Path], bases: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The loss that the progress line tells falls below that of guessing by frequency alone within 60 steps."""
     probabilities = []
     for name, steps in (("short", 1), ("long", 80)):
         given = classifier_spec("fields", steps=steps, learning_rate=0.02)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from eval.score import check_coverage, corpus_guards, frame, score_samples
 from eval.select import select_samples, split_words
 from pipeline.errors import InputError
-from pipeline.records import Sample, Score, Target
+from pipeline.records import Sample, Score, Target, read_records, write_records
 
 TARGETS = [
     Target("s1", "semantic_content", {"field": "food", "value": "Japanese"}),
@@ -186,3 +189,83 @@ def test_a_block_of_the_corpus_guards_spans_many_targets() -> None:
     samples = [sample(f"t{t:03}", i, f"w{t}") for t in range(128) for i in range(2)]
     guards = corpus_guards(samples, samples[::2], "ours").set_index(["selection", "metric"])["value"]
     assert guards["all", "distinct_1"] == guards["mbr", "distinct_1"] == 1
+
+
+# --- the command
+
+
+@pytest.fixture
+def score(run_command: Callable[..., Any], judges: Any, tmp_path: Path) -> Callable[..., Any]:
+    """Run the command on cells of samples; each is selected first. ``left_out`` is a file not given."""
+
+    def run(cells: dict[str, list[Sample]], targets: list[Target] = TARGETS, left_out: str = "") -> Any:
+        inputs, outputs = {"targets": tmp_path / "targets.jsonl", **judges.inputs}, {}
+        write_records(inputs["targets"], targets)
+        for cell, samples in cells.items():
+            for kind, records in (("samples", samples), ("selected", select_samples(samples))):
+                inputs[f"{kind}/{cell}"] = tmp_path / kind / f"{cell}.jsonl"
+                write_records(inputs[f"{kind}/{cell}"], records)
+            outputs[f"scores/{cell}"] = tmp_path / "scores" / f"{cell}.jsonl"
+        for files in (inputs, outputs):
+            files.pop(left_out, None)
+        return run_command("eval.score", {"threads": 1}, inputs, outputs)
+
+    return run
+
+
+def scores_of(folder: Path, cell: str) -> list[Score]:
+    return read_records(folder / "scores" / f"{cell}.jsonl", Score)
+
+
+def test_every_cell_is_scored_text_by_text(score: Callable[..., Any], tmp_path: Path) -> None:
+    copied = [sample(t.target_id, 0, "The Mill is a pub .", "human") for t in TARGETS[:1]]
+    cells = {"ours/seed0": all_samples(), "ours/seed1": all_samples(seed=1), "human/seed0": copied}
+    assert score(cells).code == 0
+    for cell, samples in cells.items():
+        found = scores_of(tmp_path, cell)
+        assert [(s.method, s.seed, s.target_id, s.sample_index) for s in found] == [
+            (s.method, s.seed, s.target_id, s.sample_index) for s in samples
+        ]
+        chosen = [(s.target_id, s.sample_index) for s in select_samples(samples)]
+        assert [(s.target_id, s.sample_index) for s in found if s.selected] == chosen
+    assert [s.metrics["copied"] for s in scores_of(tmp_path, "human/seed0")] == [1]
+    assert not any(s.metrics["copied"] for s in scores_of(tmp_path, "ours/seed0"))
+    assert scores_of(tmp_path, "ours/seed0")[1].metrics["ctrl"] == 100
+
+
+def test_only_training_texts_count_as_copied(score: Callable[..., Any], tmp_path: Path) -> None:
+    human = [sample("s1", 0, "A human text", "human")]
+    assert score({"human/seed0": human}).code == 0
+    assert scores_of(tmp_path, "human/seed0")[0].metrics["copied"] == 0
+
+
+def test_texts_that_were_asked_for_nothing_have_no_control_success(
+    score: Callable[..., Any], tmp_path: Path
+) -> None:
+    free = [replace(s, task="unconditional", target_id="any") for s in all_samples()[:4]]
+    assert score({"ours/seed0": free}, [Target("any", "unconditional", {})]).code == 0
+    assert {frozenset(s.metrics) for s in scores_of(tmp_path, "ours/seed0")} == {
+        frozenset("lm_nll lm_nll_sum lm_tokens length doubled unk_rate copied".split())
+    }
+
+
+@pytest.mark.parametrize(
+    ("left_out", "message"),
+    [
+        ("selected/ours/seed0", "--input: 'selected/ours/seed0' is missing"),
+        ("scores/ours/seed0", "--output: 'scores/ours/seed0' is missing"),
+    ],
+)
+def test_a_cell_that_is_not_whole_is_bad_input(
+    score: Callable[..., Any], tmp_path: Path, left_out: str, message: str
+) -> None:
+    done = score({"human/seed0": all_samples("human"), "ours/seed0": all_samples()}, left_out=left_out)
+    assert done.code == 2
+    assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "scores").exists()
+
+
+def test_uneven_samples_end_the_command(score: Callable[..., Any], tmp_path: Path) -> None:
+    done = score({"ours/seed0": all_samples()[:-1]})
+    assert done.code == 2
+    assert f"{tmp_path}/samples/ours/seed0.jsonl: ours: 3 samples of target 's2'" in done.stderr

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from eval.select import select_samples
 from eval.tables import COLUMNS, METHODS, control_markdown, control_table, markdown_table, table_csv
+from pipeline.records import Sample, Score, Target, write_records
 
 NO_GUARDS = pd.DataFrame(columns=["task", "method", "target_set", "selection", "metric", "value"])
 
@@ -190,3 +196,132 @@ def test_values_do_not_depend_on_the_order_of_the_texts() -> None:
     rows = [text(f"t{i}", j, 100 * (i % 2), 0.1 * i + j) for i in range(9) for j in range(3)]
     shuffled = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
     assert table_csv(table(rows)) == table_csv(table(shuffled))
+
+
+# --- the command
+
+TARGETS = [
+    Target("food=Thai", "semantic_content", {"field": "food", "value": "Thai"}, tuned_on=True),
+    Target("food=French", "semantic_content", {"field": "food", "value": "French"}),
+    Target("food=Fast", "semantic_content", {"field": "food", "value": "Fast"}),
+    Target("any", "unconditional", {}),
+]
+SUCCESS = {
+    "food=Thai": [0.0, 0.0],
+    "food=French": [100.0, 0.0],
+    "food=Fast": [100.0, 100.0],
+    "any": [0.0, 0.0],
+}
+CELLS = ["semantic_content/diffusion_lm", "semantic_content/human", "unconditional/human"]
+
+
+def cell_records(cell: str) -> tuple[list[Sample], list[Score]]:
+    """Two texts per target (the human row has none for one of them), their success as :data:`SUCCESS`."""
+    task, method = cell.split("/")
+    samples, scores = [], []
+    for target in TARGETS:
+        if target.task != task or (method, target.target_id) == ("human", "food=Fast"):
+            continue
+        for index, ctrl in enumerate(SUCCESS[target.target_id]):
+            key = (method, task, target.target_id, index, 0)
+            samples.append(Sample(*key, f"{method} text {target.target_id}", 1, 0))
+            metrics = text(target.target_id, index, ctrl, 1.0 + index)
+            success = {"ctrl": ctrl} if task == "semantic_content" else {}
+            kept = {"lm_nll", "lm_nll_sum", "lm_tokens", "length", "doubled", "unk_rate", "copied"}
+            metrics = success | {name: float(metrics[name]) for name in kept}
+            scores.append(Score(*key, selected=index == 0, metrics=metrics))
+    return samples, scores
+
+
+@pytest.fixture
+def tabulate(run_command: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Run the command on :data:`CELLS`, in the order given; ``left_out`` is an input not given."""
+
+    def run(cells: list[str] = CELLS, left_out: str = "", targets: list[Target] = TARGETS) -> Any:
+        inputs: dict[str, Path] = {}
+        for task in sorted({target.task for target in targets}):
+            inputs[f"targets/{task}"] = tmp_path / f"{task}.jsonl"
+            write_records(inputs[f"targets/{task}"], [t for t in targets if t.task == task])
+        for cell in cells:
+            samples, scores = cell_records(cell)
+            for kind, records in (
+                ("samples", samples),
+                ("selected", select_samples(samples)),
+                ("scores", scores),
+            ):
+                inputs[f"{kind}/{cell}/seed0"] = tmp_path / kind / f"{cell}.jsonl"
+                write_records(inputs[f"{kind}/{cell}/seed0"], records)
+        inputs.pop(left_out, None)
+        outputs = {"csv": tmp_path / "control.csv", "markdown": tmp_path / "control.md"}
+        return run_command("eval.tables", {"seed": 0, "threads": 1}, inputs, outputs)
+
+    return run
+
+
+def cell_of(folder: Path, target_set: str, method: str, metric: str, **where: str) -> Any:
+    wanted = {"task": "semantic_content", "selection": "all", "target_set": target_set, "method": method}
+    found = pd.read_csv(folder / "control.csv")
+    for key, value in {**wanted, **where, "metric": metric}.items():
+        found = found[found[key] == value]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_rows_over_all_targets_and_over_the_untouched_ones(
+    tabulate: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The tuned target fails always, so leaving it out raises the value."""
+    assert tabulate().code == 0
+    every, untouched = (cell_of(tmp_path, s, "diffusion_lm", "ctrl") for s in ("all", "untouched"))
+    assert (every.value, every.targets, every.samples) == (50, 3, 6)
+    assert (untouched.value, untouched.targets, untouched.samples) == (75, 2, 4)
+    human = cell_of(tmp_path, "untouched", "human", "ctrl")
+    assert (human.value, human.targets) == (50, 1)
+    assert every.paper == untouched.paper == 81.2
+    markdown = (tmp_path / "control.md").read_text()
+    assert "(all targets)" in markdown and "(untouched targets)" in markdown
+
+
+def test_guards_are_those_of_the_target_set(tabulate: Callable[..., Any], tmp_path: Path) -> None:
+    """Both texts of a target are equal: 6 texts of 3 words have 5 different ones, 4 texts have 4."""
+    tabulate()
+    values = [cell_of(tmp_path, s, "diffusion_lm", "distinct_1").value for s in ("all", "untouched")]
+    assert values == pytest.approx([5 / 18, 4 / 12], abs=1e-4)
+
+
+def test_the_unconditional_task_has_fluency_but_no_success(
+    tabulate: Callable[..., Any], tmp_path: Path
+) -> None:
+    tabulate()
+    for target_set in ("all", "untouched"):
+        fluent = cell_of(tmp_path, target_set, "human", "lm_score", task="unconditional")
+        assert fluent.value == pytest.approx(math.exp(1.5), abs=1e-4)
+    found = pd.read_csv(tmp_path / "control.csv").query("task == 'unconditional' and metric == 'ctrl'")
+    assert found["value"].isna().all()
+
+
+def test_neither_the_order_of_the_cells_nor_a_second_run_changes_a_byte(
+    tabulate: Callable[..., Any], tmp_path: Path
+) -> None:
+    def made(**changes: Any) -> list[bytes]:
+        assert tabulate(**changes).code == 0
+        return [(tmp_path / name).read_bytes() for name in ("control.csv", "control.md")]
+
+    assert made() == made() == made(cells=CELLS[::-1])
+
+
+def test_where_settings_saw_every_target_there_is_one_target_set(
+    tabulate: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert tabulate(CELLS[:2], targets=[replace(target, tuned_on=True) for target in TARGETS]).code == 0
+    assert set(pd.read_csv(tmp_path / "control.csv")["target_set"]) == {"all"}
+
+
+@pytest.mark.parametrize("kind", ["selected", "scores"])
+def test_a_cell_that_is_not_whole_is_bad_input(
+    tabulate: Callable[..., Any], tmp_path: Path, kind: str
+) -> None:
+    done = tabulate(left_out=f"{kind}/{CELLS[0]}/seed0")
+    assert done.code == 2
+    assert f"--input: '{kind}/{CELLS[0]}/seed0' is missing" in done.stderr
+    assert not (tmp_path / "control.csv").exists()
