@@ -109,22 +109,26 @@ def truncated_normal(shape: tuple[int, ...], generator: torch.Generator, bound: 
     return noise
 
 
-def single_words(scores: Tensor, rounds: int = 8) -> Tensor:
+def single_words(scores: Tensor, known: Tensor | None = None) -> Tensor:
     """The best word of every place, [B, L], given scores [B, L, V], but no word twice in a row.
 
     Of two equal neighbours the one with the smaller lead over its runner-up gives way. PAD may repeat.
+
+    Args:
+        known: words [B, L] that stand already, FREE elsewhere; predictions at their places do not count.
     """
-    scores = scores.clone()
-    for _ in range(rounds):
+    known = torch.full_like(scores[..., 0], FREE, dtype=torch.long) if known is None else known
+    free, scores = known == FREE, scores.clone()
+    for _ in range(scores.shape[-1]):
         (best, second), words = (part.movedim(-1, 0) for part in scores.topk(2))
-        words, lead = words[0], best - second
-        doubled = (words[:, 1:] == words[:, :-1]) & (words[:, 1:] != PAD)
+        words, lead = torch.where(free, words[0], known), (best - second).masked_fill(~free, torch.inf)
+        doubled = (words[:, 1:] == words[:, :-1]) & (words[:, 1:] != PAD) & (free[:, 1:] | free[:, :-1])
         if not doubled.any():
             break
         later = doubled & (lead[:, 1:] <= lead[:, :-1])
         loses = nn.functional.pad(later, (1, 0)) | nn.functional.pad(doubled & ~later, (0, 1))
         scores[loses, words[loses]] = -torch.inf
-    return scores.argmax(-1)
+    return words
 
 
 def reverse_gaussian(
@@ -168,7 +172,7 @@ def sample(
     for index in reversed(range(len(process))):
         prediction = model(x, torch.full((len(x),), index), process, estimate, mask)
         scores, estimate = model.round(prediction, forbidden)
-        words = single_words(scores) if settings.single_words else scores.argmax(-1)
+        words = single_words(scores, canvas.words) if settings.single_words else scores.argmax(-1)
         x0 = hold(model.embedding(words) if index < settings.clamp_from * len(process) else estimate)
         mean, sigma = reverse_gaussian(process, x, x0, index, settings.eta)
         step = mean + settings.temperature * sigma * noise.draw().to(x.device) if sigma else mean

@@ -23,7 +23,8 @@ from pipeline.files import atomic, read_bytes, read_json, sha256, write_json
 RESULTS, STORED = Path("results"), Path("results/stored")
 KEPT = ("models", "targets", "samples", "selected", "scores", "tables", "vocabulary.json")
 INDEX = "signatures.json"
-SIDECAR_KEYS = ("settings", "packages", "device", "seconds")
+SIDECAR_KEYS = ("packages", "device", "seconds")
+LOCAL = ("data_dir", "download_dir")  # settings that name folders of one machine
 
 
 def signature(entry: str, spec: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
@@ -68,6 +69,7 @@ def store(scale: str) -> list[Path]:
             if path.parts[0] in KEPT:
                 _keep(source / path, target / path)
                 own = {"signature": f"{run['signature']}/{name}", "sha256": output["sha256"]}
+                own["settings"] = {k: v for k, v in run["settings"].items() if k not in LOCAL}
                 index[str(path)] = own | {key: run[key] for key in SIDECAR_KEYS}
     write_json(target / INDEX, dict(sorted(index.items())))
     return [target / path for path in index]

@@ -106,7 +106,7 @@ def show_table():
     table = Path(RESULTS) / "tables" / "control.md"
     if table.is_file():
         sections = table.read_text(encoding="utf-8").split("### ")
-        print("\n### ".join(section for section in sections if "(all targets)" in section[:80]))
+        print("\n".join(f"### {section}" for section in sections if "(all targets)" in section[:80]))
         print(f"Tables, also over the targets that no setting was chosen on: {table.parent}.")
         print(f"Texts: {RESULTS}/samples.")
     if S["scale"] == "demo":

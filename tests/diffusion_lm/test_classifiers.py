@@ -58,7 +58,7 @@ def test_the_probabilities_of_each_field_sum_to_one(
 def test_a_control_is_one_probability(fields: FieldClassifier, noisy: tuple[Tensor, Tensor, Tensor]) -> None:
     """The loss of each text is -log p of its own control."""
     logs, losses = fields.log_probabilities(*noisy), fields.control_loss(*noisy, CONTROLS)
-    # Columns, fields and values by alphabet: none, riverside | none, Chinese, Thai | none, cheap, high, moderate.
+    # By alphabet: none, riverside | none, Chinese, Thai | none, cheap, high, moderate.
     torch.testing.assert_close(losses, -logs[torch.arange(3), torch.tensor([4, 7, 0])])
 
 

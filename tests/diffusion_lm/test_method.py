@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,11 @@ def test_texts_without_doubled_words_depend_on_no_batch_either(files: dict[str, 
     """Places beyond a text, and the predictions at its known START and END, must not push its words aside."""
     whole = written(method(files, layout, single_words=True), ANY, 40)
     assert written(method(files, layout, single_words=True, batch_size=1), ANY, 40) == whole
+    for words in (text.split(" ") for text in whole.values()):
+        doubled = [one for one, other in pairwise(words) if one == other]
+        assert (
+            not doubled or layout == "pad"
+        )  # there a START or PAD between two words is left out of the text
 
 
 def test_samples_come_in_the_order_of_the_targets_though_batches_do_not(files: dict[str, Path]) -> None:

@@ -18,10 +18,10 @@ from diffusion_lm.sampling import (
     Canvas,
     Noise,
     SamplingSettings,
-    single_words,
     Step,
     reverse_gaussian,
     sample,
+    single_words,
     truncated_normal,
 )
 from pipeline.corpora.vocabulary import END, PAD, START
@@ -317,7 +317,7 @@ def test_the_network_sees_its_own_last_estimate(make_model: Make) -> None:
 
 
 def test_single_words_never_repeat_a_word() -> None:
-    """Of two equal neighbours the less certain one takes its runner-up; runs are broken up; PAD may repeat."""
+    """Of two equal neighbours the less certain one takes its runner-up; runs break up; PAD may repeat."""
     scores = torch.zeros(1, 4, 9)
     scores[0, 0, 5], scores[0, 0, 6] = 3.0, 2.5  # leads by 0.5
     scores[0, 1, 5], scores[0, 1, 7] = 3.0, 1.0  # leads by 2
@@ -329,3 +329,23 @@ def test_single_words_never_repeat_a_word() -> None:
     assert not ((words[:, 1:] == words[:, :-1]) & (words[:, 1:] != PAD)).any()
     calm = torch.eye(9)[None, [4, 5, 4, 6]]
     assert single_words(calm).tolist() == calm.argmax(-1).tolist()  # nothing to mend, nothing changed
+
+
+def test_single_words_depend_on_no_place_beyond_the_text() -> None:
+    """END and what lies behind it in a longer batch stand already; their predictions push no word aside."""
+    scores = torch.randn(2000, 12, 12, generator=torch.Generator().manual_seed(1))
+    scores[:, :7, :4] = -torch.inf
+    known = torch.full((2000, 12), FREE)
+    known[:, 7], known[:, 8:] = END, PAD
+    alone, batched = single_words(scores[:, :8], known[:, :8]), single_words(scores, known)
+    assert torch.equal(alone, batched[:, :8])
+    assert torch.equal(batched[:, 7:], known[:, 7:])
+    assert not (alone[:, 1:] == alone[:, :-1]).any()
+
+
+def test_a_word_gives_way_to_its_known_neighbour() -> None:
+    scores = torch.zeros(1, 3, 9)
+    scores[0, :, 5] = torch.tensor([9.0, 1.0, 9.0])
+    scores[0, (0, 2), (6, 7)] = 8.0
+    known = torch.tensor([[FREE, 5, FREE]])
+    assert single_words(scores, known).tolist() == [[6, 5, 7]]

@@ -122,3 +122,35 @@ def test_a_misspelt_entry_is_an_error(tree: Path) -> None:
 def test_our_own_commands_have_fingerprints() -> None:
     assert fingerprint("pipeline.command") != fingerprint("pipeline.generate")
     assert "pipeline.errors" in module._reachable(("pipeline.generate",))
+
+
+COMMANDS = [
+    path.relative_to(module.ROOT).with_suffix("").as_posix().replace("/", ".")
+    for room in module.ROOMS
+    for path in sorted((module.ROOT / room).rglob("*.py"))
+    if "\n    command(main" in path.read_text(encoding="utf-8")
+]
+
+
+def test_editing_the_reader_of_the_configuration_reruns_nothing() -> None:
+    """Commands get their settings on the command line, so a better hint in it must train nothing anew."""
+    assert len(COMMANDS) >= 10
+    assert not [name for name in COMMANDS if "pipeline.settings" in module._reachable((name,))]
+
+
+def test_editing_how_texts_are_sampled_or_judged_trains_nothing_anew() -> None:
+    judging = {
+        "eval.score",
+        "eval.tables",
+        "pipeline.generate",
+        "diffusion_lm.sampling",
+        "diffusion_lm.guidance",
+    }
+    training = [
+        "diffusion_lm.train",
+        "diffusion_lm.train_classifier",
+        "baselines.fine_tuning",
+        "pipeline.teacher",
+    ]
+    assert set(training) <= set(COMMANDS)
+    assert not [name for name in training if judging & module._reachable((name,))]

@@ -103,6 +103,21 @@ def test_other_settings_other_inputs_and_other_commands_are_not_restored() -> No
     assert again()
 
 
+def test_a_corpus_counts_by_its_content_wherever_it_was_made() -> None:
+    """Another folder of the same data, or a download, must not make stored models worthless."""
+    signatures = set()
+    for place in ("here", "there"):
+        finish({CORPUS: lambda p: write_text(p, "corpus\n")}, {"data_dir": place})
+        signatures.add(train())
+    assert len(signatures) == 1
+
+
+def test_folders_of_one_machine_are_not_stored() -> None:
+    finish({FOLDER / "vocabulary.json": lambda p: write_text(p, "[]")}, {"data_dir": "here", "seed": 0})
+    store("x")
+    assert json.loads((STORED / INDEX).read_text())["vocabulary.json"]["settings"] == {"seed": 0}
+
+
 def test_an_input_counts_under_its_name() -> None:
     other = FOLDER / "other.jsonl"
     write_text(other, "other\n")
