@@ -98,7 +98,9 @@ def control_table(scores: pd.DataFrame, guards: pd.DataFrame, seed: int = 0) -> 
             expected = () if task == UNCONDITIONAL else METHODS
             for method in ordered([*expected, *of_task["method"]], METHODS):
                 texts = of_task[of_task["method"] == method]
-                rows += _rows(Cell(task, method, target_set, "mbr"), texts[texts["selected"]], guards, seed)
+                if task != UNCONDITIONAL:  # one text of hundreds would say nothing
+                    chosen = texts[texts["selected"]]
+                    rows += _rows(Cell(task, method, target_set, "mbr"), chosen, guards, seed)
                 rows += _rows(Cell(task, method, target_set, "all"), texts, guards, seed)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -5,6 +5,7 @@ python -m pipeline.human --spec SPEC --input corpus=FILE targets=FILE --output s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 from pipeline.command import Job, command
@@ -18,10 +19,12 @@ HUMAN = "human"
 def human_samples(texts: Sequence[Text], targets: Sequence[Target], seed: int) -> Iterator[Sample]:
     """Every held-out text under every target that its meaning representation (or its length) satisfies.
 
-    Targets differ in how many texts they get; a target that no text satisfies gets none.
+    Targets differ in how many texts they get; a target that no text satisfies gets none. Texts come in a
+    random order, since neighbours in a corpus share their meaning and would look less diverse than they are.
     """
+    shuffled = sorted(texts, key=lambda text: hashlib.sha256(f"{seed} {text.id}".encode()).digest())
     for target in targets:
-        fitting = [text for text in texts if means(text, target)]
+        fitting = [text for text in shuffled if means(text, target)]
         for index, text in enumerate(fitting):
             yield Sample(HUMAN, target.task, target.target_id, index, seed, " ".join(text.tokens), 0, 0)
 
