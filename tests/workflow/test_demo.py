@@ -41,7 +41,8 @@ def demo(
 
 
 def test_guidance_controls_what_it_should(demo: Demo) -> None:
-    assert demo.values["semantic_content", "diffusion_lm", "ctrl"] >= 80  # 87.7 where it was measured; other processors differ
+    # 87.7 where it was measured; other processors train slightly other models.
+    assert demo.values["semantic_content", "diffusion_lm", "ctrl"] >= 80
     assert demo.values["length", "diffusion_lm", "ctrl"] >= 90
 
 
