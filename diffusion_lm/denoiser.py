@@ -45,7 +45,7 @@ class Prediction(NamedTuple):
 
 
 class Denoiser(nn.Module):
-    """Noisy vectors and time to output vectors, [B, L, in] -> [B, L, out] (TM:697-914)."""
+    """Noisy vectors and time to output vectors, [B, L, in] -> [B, L, out] (Appendix B)."""
 
     def __init__(self, settings: ModelSettings, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -74,11 +74,8 @@ class DiffusionLMMethod(Method):
         form = guidance["form"] if guidance is not None and request.target.task == LENGTH else None
         positions = self.model.settings.positions
         if form and control["length"] > positions - 2:
-            what, how = (
-                f"a text of {control['length']} words does not fit",
-                f"ask for at most {positions - 2}",
-            )
-            raise InputError(f"target '{request.target.target_id}'", what, how)
+            what = f"a text of {control['length']} words does not fit"
+            raise InputError(f"target '{request.target.target_id}'", what, f"ask for at most {positions - 2}")
         if self.model.settings.layout != "canvas":
             row = [START, *[FREE] * control["length"], END] if form == "hold" else [FREE] * positions
             return [*row, *[PAD] * (positions - len(row))]
@@ -162,11 +159,8 @@ class DiffusionLMMethod(Method):
 def draw_length(counts: Sequence[int], generator: torch.Generator) -> int:
     """A number of words, drawn as often as the training texts have it."""
     cumulative = torch.tensor(counts).cumsum(0)
-    return int(
-        torch.searchsorted(
-            cumulative, torch.randint(int(cumulative[-1]), (1,), generator=generator), right=True
-        )
-    )
+    draw = torch.randint(int(cumulative[-1]), (1,), generator=generator)
+    return int(torch.searchsorted(cumulative, draw, right=True))
 
 
 METHOD = DiffusionLMMethod

@@ -86,12 +86,8 @@ class Noise:
     def __init__(
         self, generators: Sequence[torch.Generator], lengths: Sequence[int], dimension: int, truncate: float
     ):
-        self.generators, self.lengths, self.dimension, self.truncate = (
-            generators,
-            lengths,
-            dimension,
-            truncate,
-        )
+        self.generators, self.lengths = generators, lengths
+        self.dimension, self.truncate = dimension, truncate
 
     def draw(self) -> Tensor:
         """The next noise of every text, [B, L, d]; zero beyond a text's end."""
