@@ -21,11 +21,11 @@ def main(job: Job) -> None:
     """Write the samples of every target."""
     spec = job.spec
     targets = read_records(job.inputs["targets"], Target)
-    if spec.get("tuned_on"):
-        targets = [target for target in targets if target.tuned_on]
-        if not targets:
-            what = "no target that settings may be chosen on"
-            raise InputError(job.inputs["targets"], what, "mark some with tuned_on")
+    chosen = "tuned_on" if spec.get("tuned_on") else "reported"
+    targets = [target for target in targets if getattr(target, chosen)]
+    if not targets:
+        what = f"no target with '{chosen}'"
+        raise InputError(job.inputs["targets"], what, "see tuned_on and target_set of the target records")
     vocabulary = Vocabulary.load(job.inputs["vocabulary"])
     check_targets(str(job.inputs["targets"]), targets, vocabulary, spec["most_words"])
     models = {name: path for name, path in job.inputs.items() if name not in ("targets", "vocabulary")}

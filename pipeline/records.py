@@ -17,13 +17,18 @@ from typing import Any, ClassVar, TypeVar
 from pipeline.errors import InputError, nearest
 from pipeline.files import read_lines, write_text
 
+# Keys that a schema got after its first files were written are left out while they hold their default, so
+# that those files, and everything made from them, stay as they are.
+LATER = {"left out by default": True}
+
 
 @dataclass(frozen=True)
 class Text:
     """One text of a corpus.
 
     ``fields`` maps field to value (E2E), ``tags`` has one universal tag per token, ``tree`` is a
-    bracketed constituency tree, ``sentences`` the five sentences of a story (each a token list).
+    bracketed constituency tree, ``sentences`` the five sentences of a story (each a token list), ``spans``
+    are the tree's labelled spans, each [first, last, label] (:func:`pipeline.trees.spans`).
     """
 
     SCHEMA: ClassVar[str] = "text/1"
@@ -35,6 +40,7 @@ class Text:
     tags: list[str] | None = None
     tree: str | None = None
     sentences: list[list[str]] | None = None
+    spans: list[list[int | str]] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Target:
     """One thing to ask for: ``control`` holds the task's own keys (see :mod:`pipeline.tasks`).
 
     ``tuned_on`` marks targets on which settings were chosen (with other seeds than the reported ones).
+    ``target_set`` is the set that a table reports them under; ``released`` is the control as the released
+    target file has it, where that differs from what is asked for.
     """
 
     SCHEMA: ClassVar[str] = "target/1"
@@ -51,6 +59,13 @@ class Target:
     references: list[str] | None = None
     source_id: str | None = None
     tuned_on: bool = False
+    target_set: str = field(default="all", metadata=LATER)
+    released: dict[str, Any] | None = field(default=None, metadata=LATER)
+
+    @property
+    def reported(self) -> bool:
+        """Whether results are reported on it; the set ``tuning`` is for choosing settings only."""
+        return self.target_set != "tuning"
 
 
 @dataclass(frozen=True)
@@ -87,8 +102,15 @@ Record = TypeVar("Record", Text, Target, Sample, Score)
 
 def write_records(path: Path, records: Iterable[Text | Target | Sample | Score]) -> None:
     """Write records as JSON Lines, atomically, in the order given."""
-    lines = (json.dumps({"schema": r.SCHEMA, **asdict(r)}, ensure_ascii=False) + "\n" for r in records)
+    lines = (json.dumps({"schema": r.SCHEMA, **_values(r)}, ensure_ascii=False) + "\n" for r in records)
     write_text(path, "".join(lines))
+
+
+def _values(record: Text | Target | Sample | Score) -> dict[str, Any]:
+    """A record's keys and values, without later keys that hold their default."""
+    later = [f for f in fields(record) if f.metadata == LATER]
+    absent = {f.name for f in later if getattr(record, f.name) == f.default}
+    return {name: value for name, value in asdict(record).items() if name not in absent}
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:

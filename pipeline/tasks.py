@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError, nearest
 from pipeline.records import Target, Text
+from pipeline.trees import read_tree
 
 UNCONDITIONAL = "unconditional"
 SEMANTIC_CONTENT = "semantic_content"
+PARTS_OF_SPEECH = "parts_of_speech"
+SYNTAX_TREE = "syntax_tree"
+SYNTAX_SPANS = "syntax_spans"
 LENGTH = "length"
+COMPOSITIONS = {  # a composition asks for both parts at once (paper Section 7.2)
+    f"{SEMANTIC_CONTENT}+{SYNTAX_TREE}": (SEMANTIC_CONTENT, SYNTAX_TREE),
+    f"{SEMANTIC_CONTENT}+{PARTS_OF_SPEECH}": (SEMANTIC_CONTENT, PARTS_OF_SPEECH),
+}
+SYNTAX = (PARTS_OF_SPEECH, SYNTAX_TREE, SYNTAX_SPANS, *COMPOSITIONS)  # their targets come from judged texts
 TUNED_EVERY = 3  # settings are chosen on every third target, with other seeds
+TUNING = "tuning"  # the set of targets that settings are chosen on where there is one; never reported
+UNIVERSAL_TAGS = (
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT"),
+    *("SCONJ", "SYM", "VERB", "X"),
+)
 
 
 class Task(NamedTuple):
@@ -26,7 +40,24 @@ TASKS: dict[str, Task] = {
     UNCONDITIONAL: Task(1, {}),
     SEMANTIC_CONTENT: Task(1, {"field": str, "value": str}),
     LENGTH: Task(1, {"length": int}),
+    PARTS_OF_SPEECH: Task(1, {"tags": list}),
+    SYNTAX_TREE: Task(1, {"tree": str}),  # its words masked by "*"
+    SYNTAX_SPANS: Task(1, {"first": int, "last": int, "label": str}),
 }
+TASKS |= {
+    name: Task(1, {key: kind for part in parts for key, kind in TASKS[part].control.items()})
+    for name, parts in COMPOSITIONS.items()
+}
+
+
+def parts(task: str) -> tuple[str, ...]:
+    """The single tasks that a task asks for: itself, or the two of a composition."""
+    return COMPOSITIONS.get(task, (task,))
+
+
+def part_control(control: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """What a composition's control asks of one of its parts."""
+    return {key: control[key] for key in TASKS[part].control}
 
 
 def require_task(name: str, where: str = "task") -> str:
@@ -79,7 +110,7 @@ def check_targets(where: str, targets: Sequence[Target], vocabulary: Vocabulary,
 
     Raises:
         InputError: unknown task or control key, repeated id, a value that the vocabulary cannot express,
-            a length out of range.
+            a length out of range, an unknown tag, a tree that does not parse, a span outside every text.
     """
     seen: set[str] = set()
     for line, target in enumerate(targets, 1):
@@ -88,11 +119,38 @@ def check_targets(where: str, targets: Sequence[Target], vocabulary: Vocabulary,
             raise InputError(place, f"target '{target.target_id}' stands in it twice", "keep one of them")
         seen.add(target.target_id)
         _check_control(place, target)
-        if target.task == SEMANTIC_CONTENT:
-            _check_words(place, target.control["value"], vocabulary)
-        if target.task == LENGTH and not 1 <= target.control["length"] <= longest:
-            what = f"length {target.control['length']} cannot be written"
-            raise InputError(place, what, f"ask for 1 to {longest} words")
+        for part in parts(target.task):
+            if part == SEMANTIC_CONTENT:
+                _check_words(place, target.control["value"], vocabulary)
+            elif part in _LENGTHS:
+                _check_length(place, _LENGTHS[part](place, target.control), longest)
+
+
+def _check_length(place: str, words: int, longest: int) -> None:
+    if not 1 <= words <= longest:
+        raise InputError(place, f"length {words} cannot be written", f"ask for 1 to {longest} words")
+
+
+def _tags_length(place: str, control: Mapping[str, Any]) -> int:
+    for tag in control["tags"]:
+        if tag not in UNIVERSAL_TAGS:
+            raise InputError(place, f"unknown tag '{tag}'", nearest(str(tag), UNIVERSAL_TAGS))
+    return len(control["tags"])
+
+
+def _span_length(place: str, control: Mapping[str, Any]) -> int:
+    first, last = control["first"], control["last"]
+    if not 0 <= first <= last:
+        raise InputError(place, f"no span from {first} to {last}", "count words from 0, both included")
+    return int(last) + 1
+
+
+_LENGTHS: dict[str, Callable[[str, Mapping[str, Any]], int]] = {  # fewest words that can meet a control
+    LENGTH: lambda place, control: int(control["length"]),
+    PARTS_OF_SPEECH: _tags_length,
+    SYNTAX_TREE: lambda place, control: len(read_tree(control["tree"], place).words),
+    SYNTAX_SPANS: _span_length,
+}
 
 
 def _check_control(place: str, target: Target) -> None:
