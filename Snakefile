@@ -19,8 +19,7 @@ include: "pipeline/rules/tune.smk"
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/tables/control.csv",
-        f"{RESULTS}/tables/control.md",
+        [f"{RESULTS}/tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")],
 
 
 onsuccess:

@@ -3,7 +3,9 @@
 python -m eval.score --spec SPEC --input targets=FILE corpus=FILE vocabulary=FILE teacher=FILE \\
     samples/CELL=FILE selected/CELL=FILE ... --output scores/CELL=FILE ...
 
-A CELL is ``method/seed0``; all cells of one task are one job, so that the judges are loaded once.
+A CELL is ``method/seed0``; all cells of one task are one job, so that the judges are loaded once. Tasks of
+syntax also need ``judge1_tagger=FILE judge1_parser=FILE``, and may have ``judge2_tagger judge2_parser``; the
+optional setting ``cache`` is a file in which the judges keep their parses.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,32 +22,58 @@ import pandas as pd
 
 from eval.fluency import Teacher
 from eval.guards import distinct_n, doubled_words, is_copy, require_same_length, self_bleu, unk_rate
+from eval.oracles.judge import Judge
 from eval.select import cells, require, split_words
-from eval.success import SCORERS
+from eval.success import PAPER, SCORERS, success
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError, nearest
 from pipeline.human import HUMAN
 from pipeline.records import Sample, Score, Target, Text, read_records, write_records
 
+JUDGES = ("judge1", "judge2")
 TokenLosses = Callable[[list[list[str]]], list[np.ndarray]]
 Key = tuple[str, str, str, int, int]
 
 
 def main(job: Job) -> None:
-    """Score every cell of a task with one teacher."""
-    targets = read_records(job.inputs["targets"], Target)
+    """Score every cell of a task with one teacher and the same judges, on the targets that are reported."""
+    targets = [target for target in read_records(job.inputs["targets"], Target) if target.reported]
     texts = read_records(job.inputs["corpus"], Text)
     training = {tuple(text.tokens) for text in texts if text.split == "train"}
     teacher = Teacher(job.inputs["teacher"], Vocabulary.load(job.inputs["vocabulary"]))
+    judges = load_judges(job)
     selected = cells(job.inputs, "selected")
     require("--input", job.inputs, "selected", cells(job.inputs, "samples"))
     require("--output", job.outputs, "scores", cells(job.inputs, "samples"))
     for cell, path in cells(job.inputs, "samples").items():
         samples, chosen = read_records(path, Sample), read_records(selected[cell], Sample)
-        scores = score_samples(samples, chosen, targets, training, teacher.token_losses, path)
+        scores = score_samples(samples, chosen, targets, training, teacher.token_losses, judges, path)
         write_records(job.outputs[f"scores/{cell}"], scores)
         print(f"scored {cell}: {len(scores)} texts", file=sys.stderr)
+
+
+def load_judges(job: Job) -> list[Judge]:
+    """The judges of syntax whose files are among the inputs: none, the first, or both.
+
+    Raises:
+        InputError: half a judge, or the second without the first.
+    """
+    given = [name for name in JUDGES if any(key.startswith(f"{name}_") for key in job.inputs)]
+    if not given:
+        return []
+    from eval.oracles.load import load_judge  # most tasks have no use for it
+
+    names = JUDGES[: JUDGES.index(given[-1]) + 1]
+    files = [(_input(job, f"{name}_tagger"), _input(job, f"{name}_parser")) for name in names]
+    cache = Path(job.spec["cache"]) if job.spec.get("cache") else None
+    return [load_judge(name, *pair, cache) for name, pair in zip(names, files, strict=True)]
+
+
+def _input(job: Job, name: str) -> Path:
+    if name not in job.inputs:
+        raise InputError("--input", f"'{name}' is missing", f"add {name}=FILE")
+    return job.inputs[name]
 
 
 def score_samples(
@@ -54,42 +82,44 @@ def score_samples(
     targets: Sequence[Target],
     training_texts: Set[tuple[str, ...]],
     token_losses: TokenLosses,
+    judges: Sequence[Judge] = (),
     where: str | Path = "samples",
 ) -> list[Score]:
     """Every per-text metric of every sample, in the order of the samples.
 
-    Metrics: those of the task's scorer (percent); ``lm_nll`` (mean nats per predicted token, END included),
-    ``lm_nll_sum``, ``lm_tokens``; ``length`` (words), ``doubled`` (:func:`eval.guards.doubled_words`),
-    ``unk_rate`` (percent of words), ``copied`` (0 or 1).
+    Metrics: those of :func:`eval.success.success` (percent); ``lm_nll`` (mean nats per predicted token, END
+    included), ``lm_nll_sum``, ``lm_tokens``; ``length`` (words), ``doubled``
+    (:func:`eval.guards.doubled_words`), ``unk_rate`` (percent of words), ``copied`` (0 or 1).
 
     Args:
         samples: the texts of one or more methods on one task.
         selected: the MBR choice of each method, target and seed.
-        targets: all targets of the task.
+        targets: all targets of the task that the samples should cover.
         training_texts: the training texts, as tuples of words.
         token_losses: nats of each predicted token of each text: its words and END.
+        judges: of syntax; the first one's word counts, a second one's stands beside it.
         where: file named in errors.
 
     Raises:
-        InputError: the samples do not cover the targets evenly, or the selection is not one of them each.
+        InputError: the samples do not cover the targets evenly, or the selection is not one of them each;
+            unknown task, or a task of syntax without a judge.
         ValueError: ``token_losses`` returned something else than one finite number per predicted token.
     """
-    controls = {target.target_id: target.control for target in targets}
-    check_coverage([sample for sample in samples if sample.method != HUMAN], targets, where)
+    check_coverage(samples, targets, where)
     chosen = _chosen_keys(samples, selected, where)
     texts = [split_words(sample.text) for sample in samples]
     losses = token_losses(texts)
     require_same_length(texts, losses, "texts and their token losses")
+    successes = _successes(samples, texts, {target.target_id: target for target in targets}, judges, where)
     scores = []
-    for sample, words, loss in zip(samples, texts, losses, strict=True):
-        success = _scorer(sample.task, where)(words, controls[sample.target_id])
-        metrics = success | _fluency(words, loss) | _guards(words, training_texts)
+    for sample, words, loss, succeeded in zip(samples, texts, losses, successes, strict=True):
+        metrics = succeeded | _fluency(words, loss) | _guards(words, training_texts)
         scores.append(Score(*_key(sample), selected=_key(sample) in chosen, metrics=metrics))
     return scores
 
 
 def check_coverage(samples: Sequence[Sample], targets: Sequence[Target], where: str | Path) -> None:
-    """Each method must have the same number of samples for each target and seed, none twice.
+    """Each method but human must have the same number of samples for each target and seed; none twice.
 
     Raises:
         InputError: naming the file and the first target at fault.
@@ -102,7 +132,7 @@ def check_coverage(samples: Sequence[Sample], targets: Sequence[Target], where: 
             what = f"{method}: {times} times target '{target_id}', sample {index}, seed {seed}"
             raise InputError(where, what, "delete the repeats")
     cells = Counter((sample.method, sample.seed, sample.target_id) for sample in samples)
-    for method, seed in dict.fromkeys((sample.method, sample.seed) for sample in samples):
+    for method, seed in dict.fromkeys((s.method, s.seed) for s in samples if s.method != HUMAN):
         most = max(count for cell, count in cells.items() if cell[0] == method)
         for target in targets:
             if (found := cells[method, seed, target.target_id]) != most:
@@ -155,10 +185,25 @@ def _key(sample: Sample) -> Key:
     return sample.method, sample.task, sample.target_id, sample.sample_index, sample.seed
 
 
-def _scorer(task: str, where: str | Path) -> Callable[[list[str], Mapping[str, object]], dict[str, float]]:
-    if task not in SCORERS:
-        raise InputError(where, f"no scorer for task '{task}'", nearest(task, SCORERS))
-    return SCORERS[task]
+def _successes(
+    samples: Sequence[Sample],
+    texts: list[list[str]],
+    targets: dict[str, Target],
+    judges: Sequence[Judge],
+    where: str | Path,
+) -> list[dict[str, float]]:
+    """The success of each text; all texts of a task go to the judges at once."""
+    found: list[dict[str, float]] = [{} for _ in samples]
+    for task in dict.fromkeys(sample.task for sample in samples):
+        if task not in SCORERS:
+            raise InputError(where, f"no scorer for task '{task}'", nearest(task, SCORERS))
+        if task in PAPER and not judges:
+            raise InputError("--input", f"{task} needs a judge", "add judge1_tagger=FILE judge1_parser=FILE")
+        places = [i for i, sample in enumerate(samples) if sample.task == task]
+        asked = [targets[samples[i].target_id] for i in places]
+        for i, scores in zip(places, success(task, [texts[i] for i in places], asked, judges), strict=True):
+            found[i] = scores
+    return found
 
 
 def _chosen_keys(samples: Sequence[Sample], selected: Sequence[Sample], where: str | Path) -> set[Key]:

@@ -1,53 +1,54 @@
-"""The main result table: tidy rows for machines, and Markdown in the shape of the paper's Table 2.
+"""The result tables: tidy rows for machines, and Markdown (:mod:`eval.markdown`).
 
 python -m eval.tables --spec SPEC \\
     --input targets/TASK=FILE samples/CELL=FILE selected/CELL=FILE scores/CELL=FILE ... \\
-    --output csv=FILE markdown=FILE
+    --output csv=FILE markdown=FILE [composition_csv=FILE composition_markdown=FILE]
 
-A CELL is ``task/method/seed0``.
+A CELL is ``task/method/seed0``. The compositions have tables of their own. The optional setting
+``exclude_targets`` says whether the sentences of the released targets were kept out of training.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from eval.layout import ALL_TARGETS, METHOD_ORDER, TASKS, UNTOUCHED, headline, methods, ordered
+from eval.markdown import result_markdown
 from eval.paper import published
 from eval.score import corpus_guards, frame
 from eval.select import cells, require
 from eval.statistics import bootstrap_interval, is_degenerate, target_means
+from eval.success import RELEASED_TARGETS, SECOND_JUDGE
 from pipeline.command import Job, command
+from pipeline.errors import InputError
 from pipeline.files import write_text
 from pipeline.records import Sample, Score, Target, read_records
-from pipeline.tasks import UNCONDITIONAL
+from pipeline.tasks import COMPOSITIONS, UNCONDITIONAL
 
 Kept = TypeVar("Kept", Sample, Score)
+Read = TypeVar("Read", Sample, Score, Target)
 
-ALL_TARGETS, UNTOUCHED = "all", "untouched"  # untouched: those on which no setting was chosen
-TASKS = (UNCONDITIONAL, "semantic_content", "parts_of_speech", "syntax_tree", "syntax_spans", "length")
-METHODS = ("human", "unguided", "pplm", "fudge", "diffusion_lm", "ft_sample", "ft_search")
-SELECTIONS = {"mbr": "one text per target and seed, selected by MBR", "all": "all samples"}
-HEADLINE = {"ctrl": "ctrl", "lm_score": "lm"}
 COLUMNS = (
     *("task", "method", "target_set", "selection", "metric", "value", "low", "high"),
     *("targets", "samples", "seeds", "paper", "note"),
 )
-# What stands beneath the main table.
-GUARDS = (
-    *("ctrl_released", "ctrl_strict", "lm_score_token", "mean_length", "distinct_1", "distinct_2"),
-    *("distinct_4", "self_bleu", "copy_rate", "unk_rate", "doubled_rate"),
-)
 NAN = float("nan")
 _SUCCESS = re.compile(r"((semantic|syntax|pos)_)?ctrl(_\w+)?|joint(_\w+)?")
 _PER_TEXT = ["lm_nll", "lm_nll_sum", "lm_tokens", "length", "doubled", "unk_rate", "copied"]
-_LEGEND = (
-    "Cells: value [95 % interval over targets] (published value). ctrl: control success in percent,\n"
-    "higher is better; lm: perplexity under the teacher language model, lower is better; –: none."
-)
+_MISMATCH = "length_mismatch"  # of some tasks only
+
+
+class Records(NamedTuple):
+    """What the tables are made from: every text, the selected ones, and their scores."""
+
+    scores: list[Score]
+    samples: list[Sample]
+    selected: list[Sample]
 
 
 class Cell(NamedTuple):
@@ -68,14 +69,18 @@ class Estimate(NamedTuple):
     note: str = ""
 
 
-def control_table(scores: pd.DataFrame, guards: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def result_table(scores: pd.DataFrame, guards: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Aggregate per-text scores to the tidy result table.
 
     ``lm_score`` is exp(mean over targets of mean over samples of ``lm_nll``) (eval_control.py:62-108),
     ``lm_score_token`` is exp(all nats / all predicted tokens). All other metrics of single texts are the
     mean over targets of the mean over samples; in percent are every ``ctrl`` metric, ``copy_rate`` (texts
-    that are a training text), ``unk_rate`` (words that are UNK) and ``doubled_rate`` (texts in which at least
-    one word equals the word before it).
+    that are a training text), ``unk_rate`` (words that are UNK), ``doubled_rate`` (texts in which at least
+    one word equals the word before it) and ``mismatch_rate`` (texts of another number of words than wanted,
+    where a task asks for one).
+
+    A ``_released_targets`` metric is over all targets of a set in which some differ from the released ones;
+    for the others it is the metric itself, since the same is asked for.
 
     Args:
         scores: :func:`eval.score.frame` of any number of methods and tasks.
@@ -84,8 +89,9 @@ def control_table(scores: pd.DataFrame, guards: pd.DataFrame, seed: int = 0) -> 
 
     Returns:
         The columns :data:`COLUMNS`: ``low`` and ``high`` bound the 95 % interval over targets, ``targets``,
-        ``samples`` and ``seeds`` are counts, ``paper`` is the published value. Methods of :data:`METHODS`
-        without samples have rows without values, so that nothing missing goes unseen.
+        ``samples`` and ``seeds`` are counts, ``paper`` is the published value. Those of
+        :func:`eval.layout.methods` without samples have rows without values, so that nothing missing goes
+        unseen.
 
     Raises:
         ValueError: a metric is not finite for some of the texts of a method that have it.
@@ -95,19 +101,13 @@ def control_table(scores: pd.DataFrame, guards: pd.DataFrame, seed: int = 0) -> 
         part = scores[scores["target_set"] == target_set]
         for task in ordered(part["task"], TASKS):
             of_task = part[part["task"] == task].dropna(axis="columns", how="all")
-            expected = () if task == UNCONDITIONAL else METHODS
-            for method in ordered([*expected, *of_task["method"]], METHODS):
+            for method in ordered([*methods(task), *of_task["method"]], METHOD_ORDER):
                 texts = of_task[of_task["method"] == method]
                 if task != UNCONDITIONAL:  # one text of hundreds would say nothing
                     chosen = texts[texts["selected"]]
                     rows += _rows(Cell(task, method, target_set, "mbr"), chosen, guards, seed)
                 rows += _rows(Cell(task, method, target_set, "all"), texts, guards, seed)
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def ordered(names: Iterable[str], first: Sequence[str]) -> list[str]:
-    """The distinct names: those of ``first`` in its order, then the others by alphabet."""
-    return sorted(set(names), key=lambda name: (first.index(name) if name in first else len(first), name))
 
 
 def table_csv(table: pd.DataFrame) -> str:
@@ -118,7 +118,8 @@ def table_csv(table: pd.DataFrame) -> str:
 def _rows(cell: Cell, texts: pd.DataFrame, guards: pd.DataFrame, seed: int) -> list[tuple[Any, ...]]:
     """All rows of one method on one task."""
     if texts.empty:
-        estimates = {metric: Estimate(NAN, note="not run") for metric in HEADLINE}
+        expected = [metric for metric in headline(cell.task) if not metric.endswith(SECOND_JUDGE)]
+        estimates = {metric: Estimate(NAN, note="not run") for metric in expected}
     else:
         estimates = _text_estimates(cell, texts, seed) | _set_estimates(cell, texts, guards)
     counts = (texts["target_id"].nunique(), len(texts), texts["seed"].nunique())
@@ -134,7 +135,9 @@ def _text_estimates(cell: Cell, texts: pd.DataFrame, seed: int) -> dict[str, Est
     success = [name for name in sorted(texts.columns) if _SUCCESS.fullmatch(name)]
     missing = [name for name in success if texts[name].isna().all()]  # another method of the task has it
     success = [name for name in success if name not in missing]
-    for name in (*success, *_PER_TEXT):
+    texts = _with_released_targets(texts, success)
+    mismatch = [_MISMATCH] if _MISMATCH in texts else []
+    for name in (*success, *_PER_TEXT, *mismatch):
         if broken := int((~np.isfinite(texts[name].to_numpy(dtype=float))).sum()):
             raise ValueError(f"{' '.join(cell)}: {name} of {broken} of {len(texts)} texts is not finite")
     percent = {name: texts[name] for name in success} | {
@@ -142,12 +145,21 @@ def _text_estimates(cell: Cell, texts: pd.DataFrame, seed: int) -> dict[str, Est
         "unk_rate": texts["unk_rate"],
         "doubled_rate": 100 * (texts["doubled"] > 0),
     }
+    if mismatch:
+        percent["mismatch_rate"] = 100 * texts[_MISMATCH]
     groups = texts["target_id"].to_numpy()
     estimates = {name: _estimate(values, groups, seed, largest=100.0) for name, values in percent.items()}
     estimates["mean_length"] = _estimate(texts["length"], groups, seed)
     nats = _estimate(texts["lm_nll"], groups, seed, transform=np.exp)
     estimates["lm_score"] = nats._replace(value=float(np.exp(nats.value)))
     return estimates | {name: Estimate(NAN, note="not measured") for name in missing}
+
+
+def _with_released_targets(texts: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """What a target asks for is what the released one does, unless it says otherwise."""
+    derived = [name for name in metrics if name.endswith(RELEASED_TARGETS)]
+    filled = {name: texts[name].fillna(texts[name.removesuffix(RELEASED_TARGETS)]) for name in derived}
+    return texts.assign(**filled)
 
 
 def _estimate(column: pd.Series, groups: np.ndarray, seed: int, **options: Any) -> Estimate:
@@ -171,93 +183,66 @@ def _set_estimates(cell: Cell, texts: pd.DataFrame, guards: pd.DataFrame) -> dic
     return {name: Estimate(value, note="no interval: of the whole set") for name, value in values.items()}
 
 
-def control_markdown(table: pd.DataFrame) -> str:
-    """The table as Markdown, padded so that it also reads well in a terminal.
+def target_sets(targets: Sequence[Target]) -> dict[tuple[str, str], list[str]]:
+    """The sets of rows in which each target counts, by task and target.
 
-    For each target set and selection one table in the shape of the paper's Table 2, with cells
-    ``value [95 % interval] (published value)``, and beneath it the guards.
-
-    Args:
-        table: result of :func:`control_table`, or its CSV read back.
+    Targets of the set ``all`` on which no setting was chosen also count in ``untouched``, if some were
+    chosen on; a target for choosing settings only counts nowhere.
     """
-    parts = []
-    for target_set in sorted(table["target_set"].unique()):
-        for selection, title in SELECTIONS.items():
-            part = table[(table["target_set"] == target_set) & (table["selection"] == selection)]
-            cells = {(row.task, row.method, row.metric): row for row in part.itertuples(index=False)}
-            parts += [f"### Control: {title} ({target_set} targets)", _LEGEND]
-            parts += [_headline(cells), _guards(cells)]
-    return "\n\n".join(parts) + "\n"
+    some_tuned = any(target.tuned_on for target in targets if target.target_set == ALL_TARGETS)
+
+    def sets(target: Target) -> list[str]:
+        untouched = some_tuned and target.target_set == ALL_TARGETS and not target.tuned_on
+        return [target.target_set, UNTOUCHED] if untouched else [target.target_set] * target.reported
+
+    return {(target.task, target.target_id): sets(target) for target in targets}
 
 
-def _headline(cells: Mapping[tuple[str, str, str], Any]) -> str:
-    measured = {(task, metric) for task, _, metric in cells}
-    tasks = ordered((task for task, _ in measured), TASKS)
-    pairs = [(task, metric) for task in tasks for metric in HEADLINE if (task, metric) in measured]
-    body = [
-        [method, *(_number_with_interval(cells.get((task, method, metric))) for task, metric in pairs)]
-        for method in ordered((key[1] for key in cells), METHODS)
-    ]
-    return markdown_table(["method", *(f"{task} {HEADLINE[metric]}" for task, metric in pairs)], body)
+def tabulate(
+    records: Records, sets: Mapping[tuple[str, str], Sequence[str]], tasks: Collection[str], seed: int
+) -> pd.DataFrame:
+    """The table of some tasks (:func:`result_table`), over every target set that a text has."""
+    frames, guards = [], []
+
+    def kept(found: Sequence[Kept], target_set: str) -> list[Kept]:
+        return [r for r in found if r.task in tasks and target_set in sets.get((r.task, r.target_id), ())]
+
+    for target_set in sorted({name for names in sets.values() for name in names}):
+        if scores := kept(records.scores, target_set):
+            frames.append(frame(scores, target_set))
+            chosen = kept(records.selected, target_set)
+            guards.append(corpus_guards(kept(records.samples, target_set), chosen, target_set))
+    if not frames:
+        return pd.DataFrame(columns=list(COLUMNS))
+    return result_table(pd.concat(frames), pd.concat(guards), seed)
 
 
-def _guards(cells: Mapping[tuple[str, str, str], Any]) -> str:
-    measured = {(task, method) for task, method, metric in cells if metric in GUARDS}
-    body = []
-    for task in ordered((key[0] for key in measured), TASKS):
-        for method in ordered((key[1] for key in measured if key[0] == task), METHODS):
-            values = [getattr(cells.get((task, method, metric)), "value", NAN) for metric in GUARDS]
-            body.append([task, method, *map(_number, values, GUARDS)])
-    return markdown_table(["task", "method", *GUARDS], body)
-
-
-def _number_with_interval(row: Any | None) -> str:
-    """``83.5 [79.1, 87.2] (81.2)``, without what is absent."""
-    if row is None:
-        return "–"
-    value, low, high, paper = (_number(x, row.metric) for x in (row.value, row.low, row.high, row.paper))
-    interval = "" if np.isnan(row.low) else f" [{low}, {high}]"
-    return value + interval + ("" if np.isnan(row.paper) else f" ({paper})")
-
-
-def _number(value: float, metric: str) -> str:
-    decimals = 3 if metric.startswith("distinct") else 2 if metric.startswith("lm_") else 1
-    return "–" if np.isnan(value) else f"{value:.{decimals}f}"
-
-
-def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with aligned columns.
-
-    Raises:
-        ValueError: a row of another length than the header.
-    """
-    rows = [header, *body]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
-    return "\n".join("| " + " | ".join(row) + " |" for row in padded)
+def _read(job: Job, kind: str, record: type[Read]) -> list[Read]:
+    return [found for path in cells(job.inputs, kind).values() for found in read_records(path, record)]
 
 
 def main(job: Job) -> None:
-    """Write the table and its Markdown, over all targets and over those that no setting was chosen on."""
+    """Write the tables: over all targets, those that no setting was chosen on, and every other set."""
     for kind in ("selected", "scores"):
         require("--input", job.inputs, kind, cells(job.inputs, "samples"))
-    targets = [t for path in cells(job.inputs, "targets").values() for t in read_records(path, Target)]
-    scores = [r for path in cells(job.inputs, "scores").values() for r in read_records(path, Score)]
-    samples = [r for path in cells(job.inputs, "samples").values() for r in read_records(path, Sample)]
-    selected = [r for path in cells(job.inputs, "selected").values() for r in read_records(path, Sample)]
-    untouched = {(t.task, t.target_id) for t in targets if not t.tuned_on}
-
-    def kept(records: Sequence[Kept]) -> list[Kept]:
-        return [record for record in records if (record.task, record.target_id) in untouched]
-
-    frames, guards = [frame(scores, ALL_TARGETS)], [corpus_guards(samples, selected, ALL_TARGETS)]
-    if kept(scores):
-        frames.append(frame(kept(scores), UNTOUCHED))
-        guards.append(corpus_guards(kept(samples), kept(selected), UNTOUCHED))
-    table = control_table(pd.concat(frames), pd.concat(guards), job.spec["seed"])
-    write_text(job.outputs["csv"], table_csv(table))
-    write_text(job.outputs["markdown"], control_markdown(table))
+    sets = target_sets(_read(job, "targets", Target))
+    records = Records(
+        _read(job, "scores", Score), _read(job, "samples", Sample), _read(job, "selected", Sample)
+    )
+    for score in records.scores:
+        if (score.task, score.target_id) not in sets:
+            what = f"no target '{score.target_id}' of {score.task}, which {score.method} has texts of"
+            raise InputError("--input", what, f"add targets/{score.task}=FILE")
+    tasks = {score.task for score in records.scores}
+    parts = {"": ("Control", tasks - set(COMPOSITIONS)), "composition_": ("Composition", set(COMPOSITIONS))}
+    for prefix, (title, wanted) in parts.items():
+        csv, markdown = (job.outputs.get(f"{prefix}{kind}") for kind in ("csv", "markdown"))
+        if csv or markdown:
+            table = tabulate(records, sets, wanted, job.spec["seed"])
+            if csv:
+                write_text(csv, table_csv(table))
+            if markdown:
+                write_text(markdown, result_markdown(table, title, job.spec.get("exclude_targets")))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 python -m eval.trials --spec SPEC \\
     --input targets=FILE corpus=FILE vocabulary=FILE teacher=FILE samples/TRIAL=FILE ... \\
     --output table=FILE
+
+Tasks of syntax need the judges that :mod:`eval.score` takes, and take its setting ``cache``.
 """
 
 from __future__ import annotations
@@ -12,16 +14,21 @@ import pandas as pd
 
 from eval.fluency import Teacher
 from eval.guards import distinct_n
-from eval.score import frame, score_samples
+from eval.layout import success_metrics
+from eval.markdown import markdown_table
+from eval.score import frame, load_judges, score_samples
 from eval.select import cells, select_samples, split_words
-from eval.tables import markdown_table
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError
 from pipeline.files import write_text
 from pipeline.records import Sample, Target, read_records
 
-COLUMNS = ("trial", "ctrl", "ctrl mbr", "lm", "lm mbr", "length", "distinct-4", "doubled %", "settings")
+
+def columns(task: str) -> list[str]:
+    """The titles of the table: each success metric of the task over all texts and over the selected ones."""
+    success = [title for name in success_metrics(task) for title in (name, f"{name} mbr")]
+    return ["trial", *success, "lm", "lm mbr", "length", "distinct-4", "doubled %", "settings"]
 
 
 def main(job: Job) -> None:
@@ -31,20 +38,21 @@ def main(job: Job) -> None:
         what = "no target that settings may be chosen on"
         raise InputError(job.inputs["targets"], what, "mark some with tuned_on")
     teacher = Teacher(job.inputs["teacher"], Vocabulary.load(job.inputs["vocabulary"]))
-    rows = []
+    judges, task, rows = load_judges(job), targets[0].task, []
     for trial, path in cells(job.inputs, "samples").items():
         samples = read_records(path, Sample)
         selected = select_samples(samples, job.spec["mbr_rule"])
-        scores = score_samples(samples, selected, targets, set(), teacher.token_losses, path)
-        rows.append([trial, *_numbers(frame(scores, "tuned on"), samples), job.spec["trials"][trial]])
-    title = f"### Trials on {len(targets)} targets: {targets[0].task}"
-    write_text(job.outputs["table"], f"{title}\n\n{markdown_table(list(COLUMNS), rows)}\n")
+        scores = score_samples(samples, selected, targets, set(), teacher.token_losses, judges, path)
+        numbers = _numbers(frame(scores, "tuned on"), samples, list(success_metrics(task)))
+        rows.append([trial, *numbers, job.spec["trials"][trial]])
+    title = f"### Trials on {len(targets)} targets: {task}"
+    write_text(job.outputs["table"], f"{title}\n\n{markdown_table(columns(task), rows)}\n")
 
 
-def _numbers(texts: pd.DataFrame, samples: list[Sample]) -> list[str]:
+def _numbers(texts: pd.DataFrame, samples: list[Sample], success: list[str]) -> list[str]:
     chosen = texts[texts["selected"]]
     values = (
-        *(texts["ctrl"].mean(), chosen["ctrl"].mean()),
+        *(part[name].mean() for name in success for part in (texts, chosen)),
         *(np.exp(texts["lm_nll"].mean()), np.exp(chosen["lm_nll"].mean())),
         *(texts["length"].mean(), distinct_n([split_words(sample.text) for sample in samples], 4)),
         100 * (texts["doubled"] > 0).mean(),

@@ -1,4 +1,4 @@
-"""The human row: held-out texts that mean what a target asks for.
+"""The human row: held-out texts that mean what a target asks for, or the sentence a target was made from.
 
 python -m pipeline.human --spec SPEC --input corpus=FILE targets=FILE --output samples=FILE
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.command import Job, command
 from pipeline.errors import InputError
 from pipeline.records import Sample, Target, Text, read_records, write_records
-from pipeline.tasks import LENGTH, SEMANTIC_CONTENT
+from pipeline.tasks import LENGTH, SEMANTIC_CONTENT, SYNTAX
 
 HUMAN = "human"
 
@@ -29,6 +29,21 @@ def human_samples(texts: Sequence[Text], targets: Sequence[Target], seed: int) -
             yield Sample(HUMAN, target.task, target.target_id, index, seed, " ".join(text.tokens), 0, 0)
 
 
+def source_samples(texts: Sequence[Text], targets: Sequence[Target], seed: int) -> Iterator[Sample]:
+    """The sentence that each reported target was made from.
+
+    Raises:
+        InputError: a target's sentence is not among the texts.
+    """
+    by_id = {text.id: text for text in texts}
+    for target in (target for target in targets if target.reported):
+        if target.source_id not in by_id:
+            what = f"no text '{target.source_id}' for target '{target.target_id}'"
+            raise InputError("targets", what, "make the targets from this corpus")
+        text = by_id[target.source_id]
+        yield Sample(HUMAN, target.task, target.target_id, 0, seed, " ".join(text.tokens), 0, 0)
+
+
 def means(text: Text, target: Target) -> bool:
     """Whether a text is an answer to a target, by its annotation and not by its words."""
     control = target.control
@@ -41,8 +56,12 @@ def means(text: Text, target: Target) -> bool:
 
 def main(job: Job) -> None:
     """Write the human samples of a task."""
-    texts = [text for text in read_records(job.inputs["corpus"], Text) if text.split == HUMAN]
-    samples = list(human_samples(texts, read_records(job.inputs["targets"], Target), job.spec["seed"]))
+    texts, targets = read_records(job.inputs["corpus"], Text), read_records(job.inputs["targets"], Target)
+    if targets[0].task in SYNTAX:
+        samples = list(source_samples(texts, targets, job.spec["seed"]))
+    else:
+        held_out = [text for text in texts if text.split == HUMAN]
+        samples = list(human_samples(held_out, targets, job.spec["seed"]))
     if not samples:
         raise InputError(job.inputs["corpus"], "no human text fits any target", "hold out more texts")
     write_records(job.outputs["samples"], samples)

@@ -24,7 +24,8 @@ RESULTS, STORED = Path("results"), Path("results/stored")
 KEPT = ("models", "targets", "samples", "selected", "scores", "tables", "vocabulary.json")
 INDEX = "signatures.json"
 SIDECAR_KEYS = ("packages", "device", "seconds")
-LOCAL = ("data_dir", "download_dir")  # settings that name folders of one machine
+COMPUTED = ("annotated.jsonl",)  # made by a network, so equal jobs need not give equal bytes
+LOCAL = ("data_dir", "download_dir", "cache")  # settings that name folders of one machine
 
 
 def signature(entry: str, spec: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
@@ -34,11 +35,11 @@ def signature(entry: str, spec: Mapping[str, Any], inputs: Mapping[str, Path]) -
 
 
 def signature_of(path: Path) -> str:
-    """What a file is: a hash of its bytes; for weights the signature of the job that trained them.
+    """What a file is: a hash of its bytes; for weights and annotations the signature of the job.
 
-    The same training gives other bits on other machines, and stored weights are rounded to bf16.
+    The same job gives other bits on other machines, and stored weights are rounded to bf16.
     """
-    if path.suffix != ".safetensors":
+    if path.suffix != ".safetensors" and path.name not in COMPUTED:
         return sha256(path)
     for sidecar in path.parent.glob("*.run.json"):
         run = read_json(sidecar)

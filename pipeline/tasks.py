@@ -22,6 +22,7 @@ COMPOSITIONS = {  # a composition asks for both parts at once (paper Section 7.2
 }
 SYNTAX = (PARTS_OF_SPEECH, SYNTAX_TREE, SYNTAX_SPANS, *COMPOSITIONS)  # their targets come from judged texts
 TUNED_EVERY = 3  # settings are chosen on every third target, with other seeds
+RELEASED, COMPOSED = "released", "composed"  # splits of the released targets' sentences
 TUNING = "tuning"  # the set of targets that settings are chosen on where there is one; never reported
 UNIVERSAL_TAGS = (
     *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT"),

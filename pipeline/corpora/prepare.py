@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.command import Job, command
 from pipeline.corpora.e2e import download_e2e, hold_out, read_e2e
 from pipeline.corpora.grammar import restaurant_texts
+from pipeline.corpora.released import read_syntax_targets
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError
 from pipeline.records import Text, write_records
@@ -42,8 +43,16 @@ def _read_e2e(spec: dict[str, Any]) -> tuple[list[Text], Vocabulary]:
     newline = [] if spec["keep_newline"] else ["\n"]
     words = ([*text.tokens, *newline] for text in splits["train"])
     vocabulary = Vocabulary.build(words, spec["vocabulary_more_than"])
+    if spec["exclude_targets"]:
+        splits["train"] = without_targets(splits["train"], folder)
     training, human = hold_out(splits["train"], spec["human"], spec["seed"])
     return [*training, *human, *splits["valid"], *splits["test"]], vocabulary
+
+
+def without_targets(texts: list[Text], data: Path) -> list[Text]:
+    """The texts that are no sentence of a released target, however it was tokenised."""
+    targets = {"".join(target.words) for target in read_syntax_targets(data)}
+    return [text for text in texts if "".join(text.text.split()) not in targets]
 
 
 def main(job: Job) -> None:

@@ -2,6 +2,7 @@
 # Each stage passes `spec` (just the settings its stage reads) and `code` (a fingerprint of the modules it
 # reaches) as parameters, so that Snakemake reruns exactly what a change concerns.
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.fingerprint import fingerprint
 from pipeline.settings import merged, resolve, tuning
+from pipeline.tasks import SYNTAX
 
 if not Path("Snakefile").is_file():
     sys.exit("error: run snakemake in the repository's root folder; results go to results/")
@@ -27,6 +29,8 @@ SEEDS = S["seeds"]
 METHODS = S["methods"]
 TUNING = tuning()
 TASKS = sorted({task for method in METHODS.values() for task in method["tasks"]})
+JUDGES = S["judges"]
+READINGS = "results/cache/readings.sqlite"  # what judges have read, by sentence, for all scales and runs
 
 
 # `python` on PATH may be any; stages run under the interpreter that runs Snakemake.
@@ -34,7 +38,8 @@ shell.prefix(f"python={shlex.quote(sys.executable)}; ")
 
 
 wildcard_constraints:
-    task="|".join(TASKS),
+    task="|".join(map(re.escape, TASKS)),
+    judge="|".join(JUDGES),
     method="[a-z][a-z0-9_]*",
     seed="[0-9]+",
 
@@ -64,6 +69,29 @@ def named(files):
     return " ".join(shlex.quote(f"{name}={path}") for name, path in files.items())
 
 
+def annotated(task):
+    """The corpus of a task: for syntax with the judge's tags and trees."""
+    return f"{RESULTS}/{'annotated' if task in SYNTAX else 'corpus'}.jsonl"
+
+
+def treebank_corpus(judge, part):
+    """The corpus that an embedded treebank is made from; other treebanks lie in the data folder."""
+    settings = JUDGES[judge][part]
+    embedded = settings["source"] == "train" and settings["treebank"].startswith("embedded")
+    return {"corpus": f"{RESULTS}/corpus.jsonl"} if embedded else {}
+
+
+def judges_of(task):
+    """The files of the judges that score a task."""
+    parts = [f"{judge}_{part}" for judge in JUDGES for part in ("tagger", "parser")]
+    return {name: model(name) for name in parts} if task in SYNTAX else {}
+
+
+def inputs_option(files):
+    """The option that gives files to a command that may need none."""
+    return f"--input {named(files)}" if files else ""
+
+
 def models_of(wildcards):
     """The trained files that a method reads for a task, by the names its configuration gives them."""
     if wildcards.method not in METHODS:
@@ -88,6 +116,13 @@ def settings_of(wildcards):
     )
 
 
+def classifier_settings(wildcards):
+    """A guidance classifier's settings, with the task where it is one of syntax."""
+    task = {"task": wildcards.task} if wildcards.task in SYNTAX else {}
+    return spec(**S["classifiers"][wildcards.task], **task)
+
+
+TABLES = ("control", "composition", "judges")
 KINDS = ("samples", "selected", "scores")
 
 
@@ -102,13 +137,12 @@ def table_files():
 
 
 def show_table():
-    """Print the table at the end of a run."""
-    table = Path(RESULTS) / "tables" / "control.md"
-    if table.is_file():
-        sections = table.read_text(encoding="utf-8").split("### ")
-        print("\n".join(f"### {section}" for section in sections if "(all targets)" in section[:80]))
-        print(f"Tables, also over the targets that no setting was chosen on: {table.parent}.")
-        print(f"Texts: {RESULTS}/samples.")
+    """Print the tables at the end of a run."""
+    folder = Path(RESULTS) / "tables"
+    for table in (folder / f"{name}.md" for name in ("control", "composition")):
+        if table.is_file():
+            print(table.read_text(encoding="utf-8"))
+    print(f"Tables: {folder}. Texts: {RESULTS}/samples.")
     if S["scale"] == "demo":
         print("This was the demo. The full reproduction: snakemake --cores all --config scale=paper")
 

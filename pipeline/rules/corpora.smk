@@ -1,18 +1,22 @@
+PLAIN_TASKS = [task for task in TASKS if task not in SYNTAX]
+SYNTAX_TASKS = [task for task in TASKS if task in SYNTAX]
+
+
 rule corpus:
     output:
         corpus=f"{RESULTS}/corpus.jsonl",
         vocabulary=f"{RESULTS}/vocabulary.json",
-        targets=expand(f"{RESULTS}/targets/{{task}}.jsonl", task=TASKS),
+        targets=expand(f"{RESULTS}/targets/{{task}}.jsonl", task=PLAIN_TASKS),
     params:
         spec=spec(
             **S["corpus"],
             data_dir=S["data_dir"],
             download_dir="results/downloads/e2e",
             lengths=S["lengths"],
-            tasks=TASKS,
+            tasks=PLAIN_TASKS,
         ),
         code=fingerprint("pipeline.corpora.prepare"),
-        targets=named({task: f"{RESULTS}/targets/{task}.jsonl" for task in TASKS}),
+        targets=named({task: f"{RESULTS}/targets/{task}.jsonl" for task in PLAIN_TASKS}),
     log:
         f"{RESULTS}/logs/corpus.log",
     benchmark:
@@ -27,9 +31,63 @@ rule corpus:
         "--output corpus={output.corpus} vocabulary={output.vocabulary} {params.targets} 2> >(tee {log} >&2)"
 
 
-rule human:
+rule annotated_corpus:
     input:
         corpus=f"{RESULTS}/corpus.jsonl",
+        tagger=model("judge1_tagger"),
+        parser=model("judge1_parser"),
+    output:
+        f"{RESULTS}/annotated.jsonl",
+    params:
+        spec=spec(
+            data_dir=S["data_dir"], released_targets=S["syntax"]["released_targets"], cache=READINGS
+        ),
+        code=fingerprint("eval.oracles.annotate"),
+    log:
+        f"{RESULTS}/logs/annotated_corpus.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/annotated_corpus.jsonl"
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m eval.oracles.annotate --spec {params.spec:q} --input corpus={input.corpus} "
+        "tagger={input.tagger} parser={input.parser} --output annotated={output} 2> >(tee {log} >&2)"
+
+
+rule syntax_targets:
+    input:
+        annotated=f"{RESULTS}/annotated.jsonl",
+    output:
+        expand(f"{RESULTS}/targets/{{task}}.jsonl", task=SYNTAX_TASKS),
+    params:
+        spec=spec(
+            **S["syntax"],
+            data_dir=S["data_dir"],
+            tasks=SYNTAX_TASKS,
+            most_words=S["diffusion"]["model"]["positions"] - 2,
+        ),
+        code=fingerprint("pipeline.corpora.syntax_targets"),
+        targets=named({task: f"{RESULTS}/targets/{task}.jsonl" for task in SYNTAX_TASKS}),
+    log:
+        f"{RESULTS}/logs/syntax_targets.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/syntax_targets.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m pipeline.corpora.syntax_targets --spec {params.spec:q} "
+        "--input annotated={input.annotated} --output {params.targets} 2> >(tee {log} >&2)"
+
+
+rule human:
+    input:
+        corpus=lambda wildcards: annotated(wildcards.task),
         targets=f"{RESULTS}/targets/{{task}}.jsonl",
     output:
         f"{RESULTS}/samples/{{task}}/human/seed{{seed}}.jsonl",

@@ -24,13 +24,13 @@ rule diffusion_lm:
 
 rule guidance_classifier:
     input:
-        corpus=f"{RESULTS}/corpus.jsonl",
+        corpus=lambda wildcards: annotated(wildcards.task),
         vocabulary=f"{RESULTS}/vocabulary.json",
         diffusion=model("diffusion_lm"),
     output:
         model("{task}_classifier"),
     params:
-        spec=lambda wildcards: spec(**S["classifiers"][wildcards.task]),
+        spec=classifier_settings,
         code=fingerprint("diffusion_lm.train_classifier"),
     log:
         f"{RESULTS}/logs/{{task}}_classifier.log",

@@ -4,8 +4,10 @@ rule control_table:
     output:
         csv=f"{RESULTS}/tables/control.csv",
         markdown=f"{RESULTS}/tables/control.md",
+        composition_csv=f"{RESULTS}/tables/composition.csv",
+        composition_markdown=f"{RESULTS}/tables/composition.md",
     params:
-        spec=spec(seed=0),
+        spec=spec(seed=0, exclude_targets=S["corpus"]["exclude_targets"]),
         code=fingerprint("eval.tables"),
         inputs=named(table_files()),
     log:
@@ -19,7 +21,8 @@ rule control_table:
         ENVIRONMENT
     shell:
         "$python -m eval.tables --spec {params.spec:q} --input {params.inputs} "
-        "--output csv={output.csv} markdown={output.markdown} 2> >(tee {log} >&2)"
+        "--output csv={output.csv} markdown={output.markdown} composition_csv={output.composition_csv} "
+        "composition_markdown={output.composition_markdown} 2> >(tee {log} >&2)"
 
 
 rule store:

@@ -36,12 +36,13 @@ for task in TASKS:
             corpus=f"{RESULTS}/corpus.jsonl",
             vocabulary=f"{RESULTS}/vocabulary.json",
             teacher=model("teacher"),
+            **judges_of(task),
         output:
             list(cells("scores", task).values()),
         params:
-            spec=spec(),
+            spec=spec(**({"cache": READINGS} if task in SYNTAX else {})),
             code=fingerprint("eval.score"),
-            inputs=named({**cells("samples", task), **cells("selected", task)}),
+            inputs=named({**judges_of(task), **cells("samples", task), **cells("selected", task)}),
             outputs=named(cells("scores", task)),
         log:
             f"{RESULTS}/logs/score_{task}.log",

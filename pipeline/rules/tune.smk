@@ -33,18 +33,20 @@ rule trial_table:
         corpus=f"{RESULTS}/corpus.jsonl",
         vocabulary=f"{RESULTS}/vocabulary.json",
         teacher=model("teacher"),
+        judges=lambda wildcards: list(judges_of(wildcards.task).values()),
     output:
         f"{RESULTS}/tuning/{{task}}.md",
     params:
         spec=lambda wildcards: spec(
             mbr_rule=S["mbr_rule"],
+            **({"cache": READINGS} if wildcards.task in SYNTAX else {}),
             trials={
                 name: json.dumps(next(iter(trial.values())))
                 for name, trial in trials(wildcards.task).items()
             },
         ),
         code=fingerprint("eval.trials"),
-        inputs=lambda wildcards: named(trial_files(wildcards.task)),
+        inputs=lambda wildcards: named({**judges_of(wildcards.task), **trial_files(wildcards.task)}),
     log:
         f"{RESULTS}/logs/tuning/{{task}}.log",
     benchmark:

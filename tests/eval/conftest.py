@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,27 @@ class Judges(NamedTuple):
     @property
     def inputs(self) -> dict[str, Path]:
         return self._asdict()
+
+
+class SyntaxJudge:
+    """Says what it was told; a word it was told nothing about is its own tag. ``asked`` counts sentences."""
+
+    def __init__(self, trees: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None) -> None:
+        self.known_trees, self.known_tags = dict(trees or {}) | {"": ""}, dict(tags or {})
+        self.asked: list[int] = []
+
+    def tags(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+        self.asked.append(len(sentences))
+        return [[self.known_tags.get(word, word) for word in words] for words in sentences]
+
+    def trees(self, sentences: Sequence[Sequence[str]]) -> list[str]:
+        self.asked.append(len(sentences))
+        return [self.known_trees[" ".join(words)] for words in sentences]
+
+
+@pytest.fixture(scope="session")
+def syntax_judge() -> type[SyntaxJudge]:
+    return SyntaxJudge
 
 
 @pytest.fixture(scope="session")

@@ -191,6 +191,41 @@ def test_a_block_of_the_corpus_guards_spans_many_targets() -> None:
     assert guards["all", "distinct_1"] == guards["mbr", "distinct_1"] == 1
 
 
+# --- tasks of syntax
+
+TAGGED = [
+    Target("p1", "parts_of_speech", {"tags": ["ADJ", "NOUN"]}, target_set="released"),
+    Target("p2", "parts_of_speech", {"tags": ["NOUN"]}, target_set="tuning", tuned_on=True),
+]
+
+
+def tagged_samples(texts: list[str], target_id: str = "p1", method: str = "ours") -> list[Sample]:
+    return [Sample(method, "parts_of_speech", target_id, i, 0, text, 0, 0) for i, text in enumerate(texts)]
+
+
+def test_judges_read_all_texts_of_a_task_in_one_call(syntax_judge: Any) -> None:
+    samples = tagged_samples(["ADJ NOUN", "ADJ", "ADJ NOUN"])
+    judges = [syntax_judge(), syntax_judge(tags={"ADJ": "X"})]
+    scores = scored(samples, selected=samples[:1], targets=TAGGED[:1], judges=judges)
+    assert [(s.metrics["ctrl"], s.metrics["ctrl_judge2"]) for s in scores] == [(100, 50), (50, 0), (100, 50)]
+    assert [judge.asked for judge in judges] == [[2], [2]]
+    assert {"length_mismatch", "lm_nll", "length"} <= set(scores[0].metrics)
+
+
+def test_a_task_of_syntax_needs_a_judge() -> None:
+    samples = tagged_samples(["a"])
+    with pytest.raises(InputError, match="parts_of_speech needs a judge.*judge1_tagger=FILE"):
+        scored(samples, selected=samples, targets=TAGGED[:1])
+
+
+def test_a_human_text_of_an_unknown_target_is_an_error_and_uneven_ones_are_not(syntax_judge: Any) -> None:
+    human = tagged_samples(["a"], method="human")
+    arguments = {"selected": human, "judges": [syntax_judge()]}
+    with pytest.raises(InputError, match="human: unknown target 'p1'"):
+        scored(human, targets=TAGGED[1:], **arguments)
+    assert len(scored(human, targets=TAGGED, **arguments)) == 1
+
+
 # --- the command
 
 
@@ -269,3 +304,73 @@ def test_uneven_samples_end_the_command(score: Callable[..., Any], tmp_path: Pat
     done = score({"ours/seed0": all_samples()[:-1]})
     assert done.code == 2
     assert f"{tmp_path}/samples/ours/seed0.jsonl: ours: 3 samples of target 's2'" in done.stderr
+
+
+@pytest.fixture
+def score_syntax(
+    run_command: Callable[..., Any],
+    judges: Any,
+    syntax_judge: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Any]:
+    """Run the command on tags, with the given files of judges; what was loaded is kept in ``run.loaded``."""
+    loaded: list[tuple[Any, ...]] = []
+
+    def load_judge(*arguments: Any) -> Any:
+        loaded.append(arguments)
+        return syntax_judge()
+
+    monkeypatch.setattr("eval.oracles.load.load_judge", load_judge)
+
+    def run(files: list[str], samples: list[Sample], **spec: Any) -> Any:
+        inputs = {"targets": tmp_path / "targets.jsonl", **judges.inputs}
+        write_records(inputs["targets"], TAGGED)
+        for kind in ("samples", "selected"):
+            inputs[f"{kind}/ours/seed0"] = tmp_path / f"{kind}.jsonl"
+            write_records(inputs[f"{kind}/ours/seed0"], samples)
+        for name in files:
+            inputs[name] = tmp_path / name
+            inputs[name].write_text(name)
+        outputs = {"scores/ours/seed0": tmp_path / "scores" / "ours" / "seed0.jsonl"}
+        return run_command("eval.score", {"threads": 1, **spec}, inputs, outputs)
+
+    run.loaded = loaded
+    return run
+
+
+JUDGES = ["judge1_tagger", "judge1_parser", "judge2_tagger", "judge2_parser"]
+
+
+def test_reported_targets_are_scored_by_the_judges_given(score_syntax: Any, tmp_path: Path) -> None:
+    """The target of the set ``tuning`` has no samples, and needs none."""
+    assert score_syntax(JUDGES, tagged_samples(["ADJ NOUN"]), cache=str(tmp_path / "cache")).code == 0
+    assert score_syntax.loaded == [
+        (name, tmp_path / f"{name}_tagger", tmp_path / f"{name}_parser", tmp_path / "cache")
+        for name in ("judge1", "judge2")
+    ]
+    metrics = scores_of(tmp_path, "ours/seed0")[0].metrics
+    assert metrics["ctrl"] == metrics["ctrl_judge2"] == 100
+    assert score_syntax(JUDGES[:2], tagged_samples(["ADJ NOUN"])).code == 0
+    assert score_syntax.loaded[2:] == [("judge1", *(tmp_path / name for name in JUDGES[:2]), None)]
+    assert "ctrl_judge2" not in scores_of(tmp_path, "ours/seed0")[0].metrics
+
+
+def test_samples_of_targets_for_choosing_settings_are_refused(score_syntax: Any) -> None:
+    done = score_syntax(JUDGES, tagged_samples(["NOUN"], "p2"))
+    assert done.code == 2 and "ours: unknown target 'p2'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "--input: parts_of_speech needs a judge"),
+        (JUDGES[:1], "--input: 'judge1_parser' is missing"),
+        (JUDGES[2:], "--input: 'judge1_tagger' is missing"),
+        (JUDGES[:3], "--input: 'judge2_parser' is missing"),
+    ],
+)
+def test_half_a_judge_is_bad_input(files: list[str], message: str, score_syntax: Any) -> None:
+    done = score_syntax(files, tagged_samples(["ADJ NOUN"]))
+    assert done.code == 2
+    assert done.stderr.startswith(f"error: {message}")

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eval.layout import COMPOSITION_METHODS, METHODS
+from eval.markdown import markdown_table, result_markdown
 from eval.select import select_samples
-from eval.tables import COLUMNS, METHODS, control_markdown, control_table, markdown_table, table_csv
+from eval.tables import COLUMNS, result_table, table_csv, target_sets
 from pipeline.records import Sample, Score, Target, write_records
 
 NO_GUARDS = pd.DataFrame(columns=["task", "method", "target_set", "selection", "metric", "value"])
@@ -38,7 +40,7 @@ def two_targets(**changes) -> list[dict]:  # type: ignore[no-untyped-def]
 
 
 def table(rows: list[dict], guards: pd.DataFrame = NO_GUARDS) -> pd.DataFrame:
-    return control_table(pd.DataFrame(rows), guards)
+    return result_table(pd.DataFrame(rows), guards)
 
 
 def row(result: pd.DataFrame, metric: str, selection: str = "all", method: str = "diffusion_lm"):  # type: ignore[no-untyped-def]
@@ -158,12 +160,12 @@ def test_csv_has_fixed_decimals_and_comes_back() -> None:
     assert "semantic_content,human,ours,mbr,ctrl,,,,0,0,0,,not run" in lines
     assert any(",distinct_1,0.3333,,,2,4,1,," in line for line in lines)
     back = pd.read_csv(io.StringIO(table_csv(result)))
-    assert control_markdown(back) == control_markdown(result)
+    assert result_markdown(back) == result_markdown(result)
 
 
 def test_markdown_cells_and_shape() -> None:
     rows = [text(f"t{i}", 0, 100 * (i % 4 > 0), 1 + i / 40) for i in range(40)]
-    markdown = control_markdown(table([*rows, *two_targets(task="length", method="zeta")], guards_of(0.125)))
+    markdown = result_markdown(table([*rows, *two_targets(task="length", method="zeta")], guards_of(0.125)))
     result = table(rows)
     ctrl = row(result, "ctrl")
     assert f"75.0 [{ctrl.low:.1f}, {ctrl.high:.1f}] (81.2)" in markdown
@@ -183,7 +185,7 @@ def test_target_sets_are_kept_apart() -> None:
     result = table([*two_targets(), *[r | {"ctrl": 0.0} for r in two_targets(target_set="released")]])
     ours = result.query("target_set == 'ours' and metric == 'ctrl' and method == 'diffusion_lm'")
     assert ours["value"].tolist() == [100, 75]
-    assert "released targets" in control_markdown(result)
+    assert "released targets" in result_markdown(result)
 
 
 def test_rows_of_another_length_are_an_error() -> None:
@@ -196,6 +198,122 @@ def test_values_do_not_depend_on_the_order_of_the_texts() -> None:
     rows = [text(f"t{i}", j, 100 * (i % 2), 0.1 * i + j) for i in range(9) for j in range(3)]
     shuffled = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
     assert table_csv(table(rows)) == table_csv(table(shuffled))
+
+
+# --- tasks of syntax, and compositions
+
+COMPOSED = "semantic_content+parts_of_speech"
+
+
+def of_syntax(target_set: str = "heldout", **changes) -> list[dict]:  # type: ignore[no-untyped-def]
+    success = {"ctrl_judge2": 50.0, "ctrl_released": 0.0, "length_mismatch": 0.0}
+    rows = two_targets(task="parts_of_speech", target_set=target_set, **{**success, **changes})
+    return [row | {"length_mismatch": float(row["target_id"] == "a")} for row in rows]
+
+
+def composed(**changes) -> list[dict]:  # type: ignore[no-untyped-def]
+    success = {"semantic_ctrl": 100.0, "pos_ctrl": 50.0, "pos_ctrl_judge2": 40.0, "joint": 50.0}
+    success |= {"joint_strict": 0.0, "semantic_ctrl_strict": 100.0, "length_mismatch": 0.0}
+    rows = two_targets(task=COMPOSED, target_set="heldout", **{**success, **changes})
+    return [{key: value for key, value in row.items() if key != "ctrl"} for row in rows]
+
+
+def tables_of(markdown: str) -> list[list[list[str]]]:
+    blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
+    return [[[cell.strip() for cell in line.strip("|").split("|")] for line in block] for block in blocks]
+
+
+def test_texts_of_another_length_are_a_rate_where_a_task_asks_for_a_length() -> None:
+    result = table([*of_syntax(), *two_targets(target_set="heldout")])
+    rates = result.query("metric == 'mismatch_rate' and selection == 'all'")
+    assert rates[["task", "method", "value"]].to_numpy().tolist() == [["parts_of_speech", "diffusion_lm", 50]]
+
+
+def test_a_released_control_stands_for_the_targets_that_have_none_of_their_own() -> None:
+    rows = [r | {"ctrl_released_targets": math.nan} for r in of_syntax("released")[:2]]
+    rows += [r | {"ctrl_released_targets": 10.0} for r in of_syntax("released")[2:]]
+    result = table([*rows, *of_syntax("heldout")])
+    found = result.query("metric == 'ctrl_released_targets' and selection == 'all'")
+    assert found[["target_set", "value", "targets"]].to_numpy().tolist() == [["released", (50 + 10) / 2, 2]]
+
+
+def test_a_second_judge_has_a_column_and_no_row_where_nothing_was_run() -> None:
+    result = table(of_syntax())
+    assert result.query("method == 'fudge'")["metric"].unique().tolist() == ["ctrl", "lm_score"]
+    main, definitions, guards = tables_of(result_markdown(result))[:3]
+    assert main[0] == ["method", *(f"parts_of_speech {name}" for name in ("ctrl", "judge 2", "lm"))]
+    assert definitions[0] == ["task", "method", "ctrl_released", "mismatch_rate"]
+    assert guards[0][:4] == ["task", "method", "lm_score_token", "mean_length"]
+    assert "second judge" in result_markdown(result) and "second judge" not in result_markdown(
+        table(two_targets())
+    )
+
+
+def test_published_values_stand_beside_every_target_set() -> None:
+    result = table([*of_syntax("released"), *of_syntax("heldout")])
+    found = result.query("method == 'diffusion_lm' and metric == 'ctrl' and selection == 'mbr'")
+    assert found[["target_set", "paper"]].to_numpy().tolist() == [["heldout", 90.0], ["released", 90.0]]
+
+
+def test_the_legend_says_whether_released_sentences_were_trained_on() -> None:
+    result = table([*of_syntax("released"), *of_syntax("heldout")])
+    assert "kept out" not in result_markdown(result)
+    assert result_markdown(result, excluded=True).count("were kept out of training") == 2
+    assert result_markdown(result, excluded=False).count("were not kept out of training") == 2
+
+
+def test_target_sets_have_a_fixed_order() -> None:
+    sets = ("zeta", "heldout", "untouched", "released", "all")
+    markdown = result_markdown(table([row for name in sets for row in two_targets(target_set=name)]))
+    places = [
+        markdown.index(f"({name} targets)") for name in ("all", "untouched", "released", "heldout", "zeta")
+    ]
+    assert places == sorted(places)
+
+
+def test_a_main_table_does_not_get_wider_than_six_columns() -> None:
+    tasks = ("parts_of_speech", "syntax_tree", "syntax_spans", "length")
+    rows = [row | {"task": task} for task in tasks for row in of_syntax()]
+    main, second = [block for block in tables_of(result_markdown(table(rows))) if block[0][0] == "method"][:2]
+    assert main[0][1:] == [f"{t} {c}" for t in tasks[:2] for c in ("ctrl", "judge 2", "lm")]
+    assert second[0][1:] == [f"{tasks[2]} {c}" for c in ("ctrl", "judge 2", "lm")] + [
+        "length ctrl",
+        "length lm",
+    ]
+
+
+def test_a_composition_shows_both_halves_and_their_joint_success() -> None:
+    result = table(composed())
+    assert list(dict.fromkeys(result["method"])) == list(COMPOSITION_METHODS)
+    empty = result.query("method == 'ft_poe' and selection == 'all'").set_index("metric")
+    assert empty.index.tolist() == ["semantic_ctrl", "pos_ctrl", "joint", "lm_score"]
+    assert empty["paper"].tolist()[:2] == [29.4, 10.5]
+    markdown = result_markdown(result, "Composition")
+    main, definitions, _ = tables_of(markdown)[:3]
+    assert f"#### {COMPOSED}" in markdown and "### Composition: " in markdown
+    assert main[0] == ["method", "semantic", "pos", "judge 2", "joint", "lm"]
+    assert definitions[0] == ["task", "method", "semantic_ctrl_strict", "joint_strict", "mismatch_rate"]
+    assert [line[0] for line in main[2:]] == list(COMPOSITION_METHODS)
+
+
+def test_every_success_metric_has_a_row() -> None:
+    names = ("semantic_ctrl_strict", "pos_ctrl_released_targets", "joint_judge2", "joint_strict")
+    result = table([row | dict.fromkeys(names, 1.0) for row in composed()])
+    assert set(names) <= set(result["metric"])
+
+
+def test_in_which_sets_a_target_counts() -> None:
+    def sets(**changes: Any) -> list[str]:
+        first = Target("t", "length", {"length": 3}, **changes)
+        return target_sets([first, replace(first, target_id="u", target_set="all", tuned_on=True)])[
+            "length", "t"
+        ]
+
+    assert sets() == ["all", "untouched"]
+    assert sets(tuned_on=True) == ["all"]
+    assert sets(target_set="released") == ["released"]
+    assert sets(target_set="tuning", tuned_on=True) == []
+    assert target_sets([Target("t", "length", {"length": 3})]) == {("length", "t"): ["all"]}
 
 
 # --- the command
@@ -211,22 +329,28 @@ SUCCESS = {
     "food=French": [100.0, 0.0],
     "food=Fast": [100.0, 100.0],
     "any": [0.0, 0.0],
+    "c": [100.0, 0.0],
 }
 CELLS = ["semantic_content/diffusion_lm", "semantic_content/human", "unconditional/human"]
+
+
+COMPOSED_TARGET = Target(
+    "c", COMPOSED, {"field": "food", "value": "Thai", "tags": ["ADJ"]}, target_set="heldout"
+)
 
 
 def cell_records(cell: str) -> tuple[list[Sample], list[Score]]:
     """Two texts per target (the human row has none for one of them), their success as :data:`SUCCESS`."""
     task, method = cell.split("/")
     samples, scores = [], []
-    for target in TARGETS:
+    for target in [*TARGETS, COMPOSED_TARGET]:
         if target.task != task or (method, target.target_id) == ("human", "food=Fast"):
             continue
         for index, ctrl in enumerate(SUCCESS[target.target_id]):
             key = (method, task, target.target_id, index, 0)
             samples.append(Sample(*key, f"{method} text {target.target_id}", 1, 0))
             metrics = text(target.target_id, index, ctrl, 1.0 + index)
-            success = {"ctrl": ctrl} if task == "semantic_content" else {}
+            success = {"semantic_content": {"ctrl": ctrl}, COMPOSED: {"joint": ctrl}}.get(task, {})
             kept = {"lm_nll", "lm_nll_sum", "lm_tokens", "length", "doubled", "unk_rate", "copied"}
             metrics = success | {name: float(metrics[name]) for name in kept}
             scores.append(Score(*key, selected=index == 0, metrics=metrics))
@@ -237,7 +361,9 @@ def cell_records(cell: str) -> tuple[list[Sample], list[Score]]:
 def tabulate(run_command: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """Run the command on :data:`CELLS`, in the order given; ``left_out`` is an input not given."""
 
-    def run(cells: list[str] = CELLS, left_out: str = "", targets: list[Target] = TARGETS) -> Any:
+    def run(
+        cells: list[str] = CELLS, left_out: str = "", targets: list[Target] = TARGETS, prefix: str = ""
+    ) -> Any:
         inputs: dict[str, Path] = {}
         for task in sorted({target.task for target in targets}):
             inputs[f"targets/{task}"] = tmp_path / f"{task}.jsonl"
@@ -253,6 +379,8 @@ def tabulate(run_command: Callable[..., Any], tmp_path: Path) -> Callable[..., A
                 write_records(inputs[f"{kind}/{cell}/seed0"], records)
         inputs.pop(left_out, None)
         outputs = {"csv": tmp_path / "control.csv", "markdown": tmp_path / "control.md"}
+        if prefix:
+            outputs |= {f"{prefix}csv": tmp_path / "part.csv", f"{prefix}markdown": tmp_path / "part.md"}
         return run_command("eval.tables", {"seed": 0, "threads": 1}, inputs, outputs)
 
     return run
@@ -325,3 +453,29 @@ def test_a_cell_that_is_not_whole_is_bad_input(
     assert done.code == 2
     assert f"--input: '{kind}/{CELLS[0]}/seed0' is missing" in done.stderr
     assert not (tmp_path / "control.csv").exists()
+
+
+def test_compositions_have_tables_of_their_own(tabulate: Callable[..., Any], tmp_path: Path) -> None:
+    cells, targets = [*CELLS, f"{COMPOSED}/diffusion_lm"], [*TARGETS, COMPOSED_TARGET]
+    assert tabulate(cells, targets=targets, prefix="composition_").code == 0
+    assert COMPOSED not in set(pd.read_csv(tmp_path / "control.csv")["task"])
+    part = pd.read_csv(tmp_path / "part.csv")
+    assert set(part["task"]) == {COMPOSED} and set(part["target_set"]) == {"heldout"}
+    joint = part.query("method == 'diffusion_lm' and metric == 'joint' and selection == 'all'")
+    assert joint["value"].tolist() == [50]
+    assert (tmp_path / "part.md").read_text().startswith("### Composition: ")
+    before = (tmp_path / "control.csv").read_bytes()
+    assert tabulate().code == 0
+    assert (tmp_path / "control.csv").read_bytes() == before
+
+
+def test_without_compositions_their_table_is_empty(tabulate: Callable[..., Any], tmp_path: Path) -> None:
+    assert tabulate(prefix="composition_").code == 0
+    assert (tmp_path / "part.csv").read_text() == ",".join(COLUMNS) + "\n"
+    assert "No method was run." in (tmp_path / "part.md").read_text()
+
+
+def test_texts_of_unknown_targets_are_bad_input(tabulate: Callable[..., Any]) -> None:
+    done = tabulate(left_out="targets/unconditional")
+    assert done.code == 2
+    assert "no target 'any' of unconditional" in done.stderr

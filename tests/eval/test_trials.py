@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from eval.fluency import Teacher
-from eval.trials import COLUMNS
+from eval.trials import columns
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.records import Sample, Target, write_records
 
@@ -57,8 +57,7 @@ def trials(run_command: Callable[..., Any], judges: Any, tmp_path: Path) -> Tria
 def rows(folder: Path) -> list[dict[str, str]]:
     lines = [line for line in (folder / "table.md").read_text().splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[0] == list(COLUMNS)
-    return [dict(zip(COLUMNS, row, strict=True)) for row in cells[2:]]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 
 
 def perplexity(judges: Any, texts: list[str]) -> str:
@@ -74,6 +73,14 @@ def test_rows_stand_in_the_order_of_the_trials_with_their_settings(trials: Trial
         ("cold", '{"rate": 0}'),
     ]
     assert (tmp_path / "table.md").read_text().startswith("### Trials on 2 targets: semantic_content\n")
+
+
+def test_columns_follow_the_task(trials: Trials, tmp_path: Path) -> None:
+    rest = ["lm", "lm mbr", "length", "distinct-4", "doubled %", "settings"]
+    trials()
+    assert list(rows(tmp_path)[0]) == ["trial", "ctrl", "ctrl mbr", *rest]
+    success = [f"{name}{kind}" for name in ("semantic_ctrl", "pos_ctrl", "joint") for kind in ("", " mbr")]
+    assert columns("semantic_content+parts_of_speech") == ["trial", *success, *rest]
 
 
 def test_numbers_by_hand(trials: Trials, judges: Any, tmp_path: Path) -> None:
@@ -100,3 +107,38 @@ def test_without_targets_to_tune_on_there_is_no_table(trials: Trials, tmp_path: 
     assert done.code == 2
     assert "targets.jsonl: no target that settings may be chosen on" in done.stderr
     assert not (tmp_path / "table.md").exists()
+
+
+def test_trials_of_a_task_of_syntax_are_judged(
+    run_command: Callable[..., Any],
+    judges: Any,
+    syntax_judge: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = "semantic_content+parts_of_speech"
+    control = {"field": "food", "value": "Thai", "tags": ["Thai", "food"]}
+    write_records(
+        tmp_path / "targets.jsonl",
+        [
+            Target("t", task, control, target_set="tuning", tuned_on=True),
+            Target("r", task, control, target_set="heldout"),
+        ],
+    )
+    texts = ["Thai food", "Thai food", "Thai pub", "food"]
+    write_records(
+        tmp_path / "warm.jsonl",
+        [Sample("warm", task, "t", i, 1001, text, 1, 0) for i, text in enumerate(texts)],
+    )
+    inputs = {"targets": tmp_path / "targets.jsonl", "samples/warm": tmp_path / "warm.jsonl", **judges.inputs}
+    spec = {"mbr_rule": "paper", "threads": 1, "trials": {"warm": "{}"}}
+    outputs = {"table": tmp_path / "table.md"}
+    done = run_command("eval.trials", spec, inputs, outputs)
+    assert done.code == 2 and "needs a judge" in done.stderr
+
+    monkeypatch.setattr("eval.oracles.load.load_judge", lambda *arguments: syntax_judge())
+    files = dict.fromkeys(("judge1_tagger", "judge1_parser"), tmp_path / "warm.jsonl")
+    assert run_command("eval.trials", spec, inputs | files, outputs).code == 0
+    (row,) = rows(tmp_path)
+    assert (row["semantic_ctrl"], row["pos_ctrl"], row["joint"]) == ("75.00", "62.50", "62.50")
+    assert row["joint mbr"] == "100.00"

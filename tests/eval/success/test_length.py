@@ -6,6 +6,7 @@ import pytest
 
 from eval.success import SCORERS
 from eval.success.length import score
+from pipeline.records import Target
 
 
 @pytest.mark.parametrize(
@@ -34,5 +35,6 @@ def test_an_empty_text_is_near_a_target_of_two() -> None:
     assert score([], {"length": 2}) == {"ctrl": 100, "ctrl_released": 0, "ctrl_strict": 0}
 
 
-def test_the_registry_has_the_task() -> None:
-    assert SCORERS["length"] is score
+def test_the_registry_scores_many_texts_at_once() -> None:
+    targets = [Target(f"length-{n}", "length", {"length": n}) for n in (1, 9)]
+    assert SCORERS["length"]([["w"], ["w"]], targets, None) == [score(["w"], t.control) for t in targets]

@@ -9,6 +9,7 @@ import pytest
 
 from eval.success import SCORERS
 from eval.success.semantic_content import released_words, score
+from pipeline.records import Target
 
 REFERENCE = Path(__file__).parents[2] / "reference" / "diffusion_lm_reference.npz"
 
@@ -63,5 +64,7 @@ def test_an_empty_value_is_an_error(value: str) -> None:
         score(["a"], {"field": "food", "value": value})
 
 
-def test_the_registry_has_the_task() -> None:
-    assert SCORERS["semantic_content"] is score
+def test_the_registry_scores_many_texts_at_once() -> None:
+    targets = [Target(v, "semantic_content", {"field": "food", "value": v}) for v in ("Thai", "French")]
+    found = SCORERS["semantic_content"]([["Thai"], ["Thai"]], targets, None)
+    assert [scores["ctrl"] for scores in found] == [100, 0]

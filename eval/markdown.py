@@ -1,0 +1,156 @@
+"""The result tables as Markdown, in the shape of the paper's Tables 2 and 4; they read well in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eval.layout import METHOD_ORDER, RELEASED, SELECTIONS, TARGET_SETS, TASKS, headline, ordered
+from pipeline.tasks import COMPOSITIONS
+
+Cells = Mapping[tuple[str, str, str], Any]  # task, method, metric: a row of the table
+
+WIDEST = 6  # most columns of a main table beside the method
+# What stands beneath the main table: success by other definitions and against other targets, then the guards.
+DEFINITIONS = ("ctrl_released", "ctrl_strict")
+SYNTAX_DEFINITIONS = (
+    *(f"{part}ctrl{kind}" for part in ("semantic_", "syntax_", "pos_") for kind in ("_released", "_strict")),
+    *(f"{part}ctrl_released_targets" for part in ("", "syntax_", "pos_")),
+    *("joint_strict", "joint_judge2", "mismatch_rate"),
+)
+GUARDS = (
+    *("lm_score_token", "mean_length", "distinct_1", "distinct_2", "distinct_4", "self_bleu"),
+    *("copy_rate", "unk_rate", "doubled_rate"),
+)
+_CELLS = "Cells: value [95 % interval over targets] (published value)."
+_LM = "lm: perplexity under the teacher language model, lower is better; –: none."
+_CONTROL = f"{_CELLS} ctrl: control success in percent,\nhigher is better; {_LM}"
+_COMPOSITION = (
+    f"{_CELLS} semantic: texts with the value, in percent;\n"
+    "syntax: bracket F1; pos: tags as asked for, in percent; joint: semantic times the other, text by text;\n"
+    f"{_LM}"
+)
+_JUDGE_2 = "judge 2: the same by a second judge of syntax."
+_EXCLUDED = {
+    True: "The sentences of the released targets were kept out of training.",
+    False: "The sentences of the released targets were not kept out of training.",
+}
+
+
+def result_markdown(table: pd.DataFrame, title: str = "Control", excluded: bool | None = None) -> str:
+    """For each target set and selection the main table, with cells ``value [95 % interval] (published)``.
+
+    Beneath it stand the other definitions of success and the guards.
+
+    Args:
+        table: result of :func:`eval.tables.result_table`, or its CSV read back.
+        title: of the sections.
+        excluded: whether the sentences of the released targets were kept out of training, where known.
+    """
+    parts = []
+    for target_set in ordered(table["target_set"], TARGET_SETS):
+        for selection, kind in SELECTIONS.items():
+            part = table[(table["target_set"] == target_set) & (table["selection"] == selection)]
+            cells = {(row.task, row.method, row.metric): row for row in part.itertuples(index=False)}
+            if cells:
+                parts.append(f"### {title}: {kind} ({target_set} targets)")
+                parts.append(_legend(cells, excluded if target_set == RELEASED else None))
+                parts += _main_tables(cells) + _beneath(cells)
+    return "\n\n".join(parts or [f"### {title}\n\nNo method was run."]) + "\n"
+
+
+def _legend(cells: Cells, excluded: bool | None) -> str:
+    lines = [_COMPOSITION if any(task in COMPOSITIONS for task, _, _ in cells) else _CONTROL]
+    if any(metric.endswith("_judge2") for _, _, metric in cells):
+        lines.append(_JUDGE_2)
+    return "\n".join(lines if excluded is None else [*lines, _EXCLUDED[excluded]])
+
+
+def _columns(cells: Cells, task: str) -> list[str]:
+    """The metrics of the main table that some method has on a task."""
+    measured = {metric for name, _, metric in cells if name == task}
+    return [metric for metric in headline(task) if metric in measured]
+
+
+def _blocks(cells: Cells) -> list[list[str]]:
+    """The tasks, grouped so that no main table gets too wide; a composition stands alone."""
+    blocks: list[list[str]] = []
+    width = 0
+    for task in ordered((task for task, _, _ in cells), TASKS):
+        width += len(_columns(cells, task))
+        if not blocks or width > WIDEST or task in COMPOSITIONS:
+            blocks.append([])
+            width = len(_columns(cells, task))
+        blocks[-1].append(task)
+    return blocks
+
+
+def _main_tables(cells: Cells) -> list[str]:
+    parts = []
+    for tasks in _blocks(cells):
+        pairs = [(task, metric) for task in tasks for metric in _columns(cells, task)]
+        titles = [headline(task)[metric] for task, metric in pairs]
+        if tasks[0] in COMPOSITIONS:
+            parts.append(f"#### {tasks[0]}")
+        else:
+            titles = [f"{task} {title}" for (task, _), title in zip(pairs, titles, strict=True)]
+        body = [
+            [method, *(_number_with_interval(cells.get((task, method, metric))) for task, metric in pairs)]
+            for method in ordered((method for task, method, _ in cells if task in tasks), METHOD_ORDER)
+        ]
+        parts.append(markdown_table(["method", *titles], body))
+    return parts
+
+
+def _beneath(cells: Cells) -> list[str]:
+    measured = {metric for _, _, metric in cells}
+    if not measured.intersection(SYNTAX_DEFINITIONS):
+        return [_guards(cells, [*DEFINITIONS, *GUARDS])]
+    parts = []
+    for tasks in _blocks(cells):
+        block = {key: row for key, row in cells.items() if key[0] in tasks}
+        found = {metric for _, _, metric in block}
+        if shown := [metric for metric in (*DEFINITIONS, *SYNTAX_DEFINITIONS) if metric in found]:
+            parts.append(_guards(block, shown))
+    return [*parts, _guards(cells, GUARDS)]
+
+
+def _guards(cells: Cells, metrics: Iterable[str]) -> str:
+    metrics = list(metrics)
+    measured = {(task, method) for task, method, metric in cells if metric in metrics}
+    body = []
+    for task in ordered((task for task, _ in measured), TASKS):
+        for method in ordered((method for name, method in measured if name == task), METHOD_ORDER):
+            values = [getattr(cells.get((task, method, metric)), "value", np.nan) for metric in metrics]
+            body.append([task, method, *map(_number, values, metrics)])
+    return markdown_table(["task", "method", *metrics], body)
+
+
+def _number_with_interval(row: Any | None) -> str:
+    """``83.5 [79.1, 87.2] (81.2)``, without what is absent."""
+    if row is None:
+        return "–"
+    value, low, high, paper = (_number(x, row.metric) for x in (row.value, row.low, row.high, row.paper))
+    interval = "" if np.isnan(row.low) else f" [{low}, {high}]"
+    return value + interval + ("" if np.isnan(row.paper) else f" ({paper})")
+
+
+def _number(value: float, metric: str) -> str:
+    decimals = 3 if metric.startswith("distinct") else 2 if metric.startswith("lm_") else 1
+    return "–" if np.isnan(value) else f"{value:.{decimals}f}"
+
+
+def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with aligned columns.
+
+    Raises:
+        ValueError: a row of another length than the header.
+    """
+    rows = [header, *body]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * width for width in widths])
+    padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join("| " + " | ".join(row) + " |" for row in padded)

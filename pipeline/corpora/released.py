@@ -1,0 +1,72 @@
+"""The target files of the original release (datasets/control_target), one JSON object per line.
+
+Their sentences stand in START and END and close with the newline word; words, tags and spans are given here
+without these three.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.errors import InputError
+from pipeline.files import read_lines
+
+FRAME = ("START", "END", "\n")
+
+
+class Released(NamedTuple):
+    """A target's sentence, its universal tags, and its span or its field and value."""
+
+    words: list[str]
+    tags: list[str]
+    span: tuple[int, int, str] | None
+    attribute: tuple[str, str] | None
+
+
+def read_syntax_targets(data: Path) -> list[Released]:
+    """The 200 sentences of ``target_pos.json`` with the spans of ``target_spans.json``.
+
+    Args:
+        data: folder that holds ``control_targets/``.
+
+    Raises:
+        InputError: a file is missing, does not parse, or the two do not hold the same sentences.
+    """
+    path = data / "control_targets/target_spans.json"
+    tagged, spans = _rows(data, "target_pos"), _rows(data, "target_spans")
+    found = []
+    for (where, row), (_, other) in zip(tagged, spans, strict=True):
+        if row["words_"] != other["words_"]:
+            raise InputError(path, f"not the sentence of {where}", "fetch both files again")
+        first, last, label = other["spans"][0]
+        found.append(_released(where, row)._replace(span=(first, last, label)))
+    return found
+
+
+def read_composition_targets(data: Path) -> list[Released]:
+    """The 200 rows of ``target_compose_pos_attr.json``; as :func:`read_syntax_targets`."""
+    found = []
+    for where, row in _rows(data, "target_compose_pos_attr"):
+        field, _, value = " ".join(row["attr"]).partition(" : ")
+        found.append(_released(where, row)._replace(attribute=(field, value)))
+    return found
+
+
+def _rows(data: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    path = data / "control_targets" / f"{name}.json"
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            yield f"{path}:{number}", json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}:{number}", f"not JSON ({error.msg})", "fetch the file again") from None
+
+
+def _released(where: str, row: dict[str, Any]) -> Released:
+    words, tags = row.get("words_", []), row.get("pos") or []
+    if not words or len(words) != len(tags):
+        raise InputError(where, "words and tags do not match", "fetch the file again")
+    kept = [(word, tag) for word, tag in zip(words, tags, strict=True) if word not in FRAME]
+    return Released([word for word, _ in kept], [tag for _, tag in kept], None, None)
