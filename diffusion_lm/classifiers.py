@@ -38,6 +38,15 @@ class ClassifierSettings:
     seed: int
 
 
+def continued(settings: ClassifierSettings, model: DiffusionLM, outputs: int) -> Denoiser:
+    """The denoiser's first layers with its weights, to be trained further, and a new last layer."""
+    shape = replace(model.settings, layers=settings.layers, dropout=settings.dropout)
+    body, start = Denoiser(shape, model.inputs, outputs), model.denoiser.state_dict()
+    kept = {name: start[name] for name in body.state_dict() if not name.startswith("down.2")}
+    body.load_state_dict(kept, strict=False)
+    return body
+
+
 class FieldClassifier(nn.Module):
     """One softmax per field over "none" and its values; a control is one column of all of them.
 
@@ -53,11 +62,7 @@ class FieldClassifier(nn.Module):
         pairs = [(field, value) for field in self.fields for value in (NONE, *sorted(values[field]))]
         self.columns = {pair: column for column, pair in enumerate(pairs)}
         self.widths = [1 + len(values[field]) for field in self.fields]
-        shape = replace(model.settings, layers=settings.layers, dropout=settings.dropout)
-        self.body = Denoiser(shape, model.inputs, len(self.columns))
-        start = model.denoiser.state_dict()
-        kept = {name: start[name] for name in self.body.state_dict() if not name.startswith("down.2")}
-        self.body.load_state_dict(kept, strict=False)
+        self.body = continued(settings, model, len(self.columns))
         self.blank = model.inputs - model.settings.dimension  # the place of self-conditioning stays empty
 
     def log_probabilities(self, x: Tensor, time: Tensor, mask: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,11 @@ class GuidanceSettings:
     optimizer: str
     anchor: str
     idle: float
+
+
+def weighted_sum(terms: Sequence[tuple[float, ControlLoss]]) -> ControlLoss:
+    """The loss of several controls at once: the sum of theirs, each with its weight (paper Section 7.2)."""
+    return lambda x, index: torch.stack([weight * loss(x, index) for weight, loss in terms]).sum(0)
 
 
 def gradient_guide(loss: ControlLoss, settings: GuidanceSettings, steps: int) -> Guide:

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from diffusion_lm import train, train_classifier
-from diffusion_lm.classifiers import FieldClassifier, times
-from diffusion_lm.guidance import ControlLoss, GuidanceSettings, frame_loss, gradient_guide
+from diffusion_lm.classifiers import FieldClassifier, WordsClassifier, times
+from diffusion_lm.controls import SYNTAX_LOSSES, NoisyLoss, fewest_words, tells_length
+from diffusion_lm.guidance import ControlLoss, GuidanceSettings, frame_loss, gradient_guide, weighted_sum
 from diffusion_lm.sampling import FREE, Canvas, Guide, SamplingSettings, sample
 from pipeline.corpora.vocabulary import END, PAD, START, Vocabulary
 from pipeline.device import device
-from pipeline.errors import InputError
+from pipeline.errors import InputError, nearest
 from pipeline.methods import Method, Request
 from pipeline.progress import Progress
-from pipeline.tasks import LENGTH, SEMANTIC_CONTENT, UNCONDITIONAL
+from pipeline.tasks import (
+    COMPOSITIONS,
+    LENGTH,
+    PARTS_OF_SPEECH,
+    SEMANTIC_CONTENT,
+    SYNTAX_SPANS,
+    SYNTAX_TREE,
+    UNCONDITIONAL,
+    parts,
+)
+
+NOT_OF_AN_UPDATE = ("form", "weights")  # guidance settings that say what is steered, not how
 
 
 class DiffusionLMMethod(Method):
@@ -29,7 +41,9 @@ class DiffusionLMMethod(Method):
     Without guidance for a task its texts are unguided: that is the ``unguided`` row of every table.
     """
 
-    tasks = frozenset({UNCONDITIONAL, SEMANTIC_CONTENT, LENGTH})
+    tasks = frozenset(
+        {UNCONDITIONAL, SEMANTIC_CONTENT, LENGTH, PARTS_OF_SPEECH, SYNTAX_TREE, SYNTAX_SPANS, *COMPOSITIONS}
+    )
 
     def __init__(
         self, name: str, settings: Mapping[str, Any], vocabulary: Vocabulary, models: Mapping[str, Path]
@@ -41,6 +55,7 @@ class DiffusionLMMethod(Method):
             what = f"{self.sampling.steps} steps, but the model has {len(self.model.process)}"
             raise InputError(f"methods.{name}.sampling.steps", what, "take fewer")
         self.process = self.model.process.strided(self.sampling.steps, self.sampling.as_released)
+        self.classifiers: dict[tuple[str, str], nn.Module] = {}
 
     def write(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[list[str], int, int]]:
         """Texts of similar length share a batch; every text has its own generator, length drawn first."""
@@ -69,20 +84,19 @@ class DiffusionLMMethod(Method):
             yield from (order[start : start + size] for start in range(0, len(order), size))
 
     def canvas(self, request: Request, generator: torch.Generator) -> list[int]:
-        """What is known of a text beforehand: its length, in layout ``canvas`` or if the task asks for it."""
-        control, guidance = request.target.control, self.guidance(request.target.task)
-        form = guidance["form"] if guidance is not None and request.target.task == LENGTH else None
+        """What is known of a text beforehand: its length, in layout ``canvas`` or if it is to be held."""
+        task, guidance = request.target.task, self.guidance(request.target.task)
+        form = guidance["form"] if guidance is not None and task == LENGTH else None
         positions = self.model.settings.positions
-        if form and control["length"] > positions - 2:
-            what = f"a text of {control['length']} words does not fit"
-            raise InputError(f"target '{request.target.target_id}'", what, f"ask for at most {positions - 2}")
+        asked = 0 if guidance is None else fewest_words(request.target, positions - 2)
         if self.model.settings.layout != "canvas":
-            row = [START, *[FREE] * control["length"], END] if form == "hold" else [FREE] * positions
+            row = [START, *[FREE] * asked, END] if form == "hold" else [FREE] * positions
             return [*row, *[PAD] * (positions - len(row))]
         if form == "gradient":
             what = "a canvas has its length beforehand, so no gradient can change it"
             raise InputError(f"methods.{self.name}.guidance.length.form", what, "choose 'hold'")
-        words = control["length"] if form == "hold" else draw_length(self.lengths, generator)
+        told = guidance is not None and tells_length(task)
+        words = asked if told else draw_length(self.lengths, generator, asked)
         return [START, *[FREE] * words, END]
 
     def guide(self, requests: Sequence[Request], canvas: Canvas) -> Guide | None:
@@ -97,13 +111,32 @@ class DiffusionLMMethod(Method):
         if self.sampling.eta == 0:
             what = "without noise no step can be steered by gradients"
             raise InputError(f"methods.{self.name}.sampling.eta", what, "give more than 0")
-        settings = GuidanceSettings(**{key: value for key, value in guidance.items() if key != "form"})
-        losses = {SEMANTIC_CONTENT: self.semantic_loss, LENGTH: self.length_loss}
-        return gradient_guide(losses[task](requests, canvas), settings, len(self.process))
+        settings = GuidanceSettings(**{k: v for k, v in guidance.items() if k not in NOT_OF_AN_UPDATE})
+        weights = self.weights(task, guidance)
+        terms = [(weights[part], self.part_loss(part, requests, canvas)) for part in parts(task)]
+        return gradient_guide(weighted_sum(terms), settings, len(self.process))
+
+    def weights(self, task: str, guidance: Mapping[str, Any]) -> dict[str, float]:
+        """The weight of each part of a task in the control loss; 1 where the guidance gives none."""
+        given = guidance.get("weights", {})
+        for part in given:
+            if part not in parts(task):
+                where = f"methods.{self.name}.guidance.{task}.weights"
+                raise InputError(where, f"'{part}' is no part of {task}", nearest(part, parts(task)))
+        return {part: given.get(part, 1.0) for part in parts(task)}
+
+    def part_loss(self, part: str, requests: Sequence[Request], canvas: Canvas) -> ControlLoss:
+        """The control loss of a single task, or of one part of a composition."""
+        if part == LENGTH:
+            return self.length_loss(requests, canvas)
+        if part == SEMANTIC_CONTENT:
+            return self.semantic_loss(requests, canvas)
+        targets = [request.target for request in requests]
+        return self.at_level(SYNTAX_LOSSES[part](self.classifier(requests, part), targets, canvas.mask))
 
     def semantic_loss(self, requests: Sequence[Request], canvas: Canvas) -> ControlLoss:
-        """-log p(field = value | x) under the classifier, at the noise level of x_{t-1}."""
-        classifier, vocabulary = self.classifier, self.vocabulary
+        """-log p(field = value | x) under the classifier."""
+        classifier, vocabulary = self.classifier(requests, SEMANTIC_CONTENT), self.vocabulary
         controls = [(r.target.control["field"], r.target.control["value"]) for r in requests]
         if isinstance(classifier, FieldClassifier):
             for field, value in controls:
@@ -111,14 +144,21 @@ class DiffusionLMMethod(Method):
                     what = f"the classifier does not know '{field}: {value}'"
                     raise InputError(self.name, what, "ask for a field and value of the training texts")
 
-        def loss(x: torch.Tensor, index: int) -> torch.Tensor:
-            time = times(self.process, torch.full((len(x),), max(index - 1, 0), device=x.device))
+        def loss(x: Tensor, time: Tensor) -> Tensor:
             if isinstance(classifier, FieldClassifier):
                 return classifier.control_loss(x, time, canvas.mask, controls)
             rows = train_classifier.value_rows(vocabulary, controls)
-            return classifier.label_loss(x, time, canvas.mask, *rows)
+            return cast(WordsClassifier, classifier).label_loss(x, time, canvas.mask, *rows)
 
-        return loss
+        return self.at_level(loss)
+
+    def at_level(self, loss: NoisyLoss) -> ControlLoss:
+        """A classifier's loss at points x and network times, at the noise level of x_{t-1}."""
+
+        def at(x: Tensor, index: int) -> Tensor:
+            return loss(x, times(self.process, torch.full((len(x),), max(index - 1, 0), device=x.device)))
+
+        return at
 
     def length_loss(self, requests: Sequence[Request], canvas: Canvas) -> ControlLoss:
         """The released length control: the x_0 estimate is pulled to START and END at their places."""
@@ -144,21 +184,34 @@ class DiffusionLMMethod(Method):
     def cost(self, request: Request, length: int) -> tuple[int, int]:
         """Forward tokens of all networks and backward passes of one text."""
         guidance, steps = self.guidance(request.target.task), len(self.process)
-        updates = 0
+        passes = 0  # of the network that is differentiated: the denoiser, or each part's classifier
         if guidance is not None and guidance["form"] != "hold":
             guided = sum(index >= guidance["idle"] * steps and index > 0 for index in range(steps))
-            updates = guidance["updates"] * guided
-        return length * (steps + updates), updates
+            passes = guidance["updates"] * guided * len(parts(request.target.task))
+        return length * (steps + passes), passes
 
-    @cached_property
-    def classifier(self) -> train_classifier.SemanticClassifier:
-        """The trained guidance classifier of the task."""
-        return train_classifier.load(self.models["classifier"], self.model)
+    def classifier(self, requests: Sequence[Request], part: str) -> nn.Module:
+        """The trained guidance classifier for one part of the requests' task; spans ask that of trees."""
+        kind = SYNTAX_TREE if part == SYNTAX_SPANS else part
+        name = f"classifier_{kind}" if requests[0].target.task in COMPOSITIONS else "classifier"
+        if name not in self.models:
+            where = f"methods.{self.name}.tasks.{requests[0].target.task}"
+            raise InputError(
+                where, f"guidance needs a '{name}'", f"name the model file of a {kind} classifier"
+            )
+        if (name, kind) not in self.classifiers:
+            self.classifiers[name, kind] = train_classifier.load(self.models[name], self.model, kind)
+        return self.classifiers[name, kind]
 
 
-def draw_length(counts: Sequence[int], generator: torch.Generator) -> int:
-    """A number of words, drawn as often as the training texts have it."""
-    cumulative = torch.tensor(counts).cumsum(0)
+def draw_length(counts: Sequence[int], generator: torch.Generator, fewest: int = 0) -> int:
+    """A number of words, drawn as often as the training texts of at least ``fewest`` words have it.
+
+    Where there are none, it is ``fewest``.
+    """
+    cumulative = torch.tensor([0] * fewest + list(counts[fewest:])).cumsum(0)
+    if not cumulative[-1]:
+        return fewest
     draw = torch.randint(int(cumulative[-1]), (1,), generator=generator)
     return int(torch.searchsorted(cumulative, draw, right=True))
 

@@ -6,9 +6,10 @@ python -m diffusion_lm.train_classifier --spec SPEC --input corpus=FILE vocabula
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,26 +18,41 @@ from diffusion_lm import train as diffusion
 from diffusion_lm.classifiers import ClassifierSettings, FieldClassifier, WordsClassifier, noisy_batch
 from diffusion_lm.denoiser import DiffusionLM
 from diffusion_lm.layout import canvas_layout, pad_layout
+from diffusion_lm.syntax_classifiers import SpanClassifier, SyntaxSettings, TagClassifier, batch_rows
 from pipeline import checkpoint
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import END, PAD, START, Vocabulary
 from pipeline.device import device
+from pipeline.errors import InputError, nearest
 from pipeline.language_model import padded
 from pipeline.records import Text, read_records
-from pipeline.tasks import field_values
+from pipeline.tasks import PARTS_OF_SPEECH, SEMANTIC_CONTENT, SYNTAX_TREE, UNIVERSAL_TAGS, field_values
 from pipeline.training import Batches, TrainingSettings, train
+from pipeline.trees import read_tree, spans
 
 KIND = "guidance classifier"
+CLASSIFIED = (SEMANTIC_CONTENT, PARTS_OF_SPEECH, SYNTAX_TREE)  # tasks that have a classifier of their own
 SemanticClassifier = FieldClassifier | WordsClassifier
+SyntaxClassifier = TagClassifier | SpanClassifier
 
 
 def build(
     settings: ClassifierSettings, model: DiffusionLM, values: dict[str, list[str]]
 ) -> SemanticClassifier:
-    """A new classifier over a corpus' field values, in the form that the settings name."""
+    """A new semantic classifier over a corpus' field values, in the form that the settings name."""
     if settings.form == "fields":
         return FieldClassifier(settings, model, values)
     return WordsClassifier(settings, model.embedding.table)
+
+
+def from_header(header: Mapping[str, Any], model: DiffusionLM) -> SemanticClassifier | SyntaxClassifier:
+    """A new classifier of the kind, form and classes that a checkpoint's header names."""
+    if header["task"] == SEMANTIC_CONTENT:
+        return build(ClassifierSettings(**header["model"]), model, header["values"])
+    settings = SyntaxSettings(**header["model"])
+    if header["task"] == PARTS_OF_SPEECH:
+        return TagClassifier(settings, model)
+    return SpanClassifier(settings, model, header["labels"])
 
 
 def noisy_texts(model: DiffusionLM, texts: Sequence[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,32 +94,111 @@ def classifier_loss(
     return loss
 
 
+def syntax_loss(
+    classifier: SyntaxClassifier, model: DiffusionLM, vocabulary: Vocabulary, texts: Sequence[Text],
+    settings: TrainingSettings,
+) -> Callable[[int], Tensor]:  # fmt: skip
+    """Loss of a step: cross-entropy of all that is asked of the batch's texts, divided by its words.
+
+    A mean over the cells of a chart would hide the constituents: nearly all of its cells have none.
+    """
+    batches = Batches(len(texts), settings.batch_size, settings.seed, [len(text.tokens) for text in texts])
+    encoded = [vocabulary.encode(text.tokens) for text in texts]
+    rows = [asked_row(classifier, text) for text in texts]
+
+    def loss(step: int) -> Tensor:
+        chosen = batches.at(step)
+        x_t, time, mask = noisy_texts(model, [encoded[i] for i in chosen])
+        losses = classifier.loss(x_t, time, mask, batch_rows([rows[i] for i in chosen], x_t.device))
+        return losses.sum() / sum(len(encoded[i]) for i in chosen)
+
+    return loss
+
+
+def asked_row(classifier: SyntaxClassifier, text: Text) -> Tensor:
+    """A text's own tags or spans as a row of class numbers."""
+    if isinstance(classifier, TagClassifier):
+        return classifier.row(text.tags or [])
+    return classifier.row(spans(text.tree or ""), len(text.tokens))
+
+
 def main(job: Job) -> None:
-    """Train, then save the averaged weights with the field values they know."""
+    """Train, then save the averaged weights with the field values or labels they know."""
+    task = job.spec.get("task", SEMANTIC_CONTENT)
+    if task not in CLASSIFIED:
+        raise InputError("--spec", f"no classifier is trained for '{task}'", nearest(str(task), CLASSIFIED))
     vocabulary = Vocabulary.load(job.inputs["vocabulary"])
     model, _ = diffusion.load(job.inputs["diffusion"], vocabulary)
-    most_words = model.settings.positions - 2
-    records = read_records(job.inputs["corpus"], Text)
-    texts = [t for t in records if t.split == "train" and t.fields and len(t.tokens) <= most_words]
-    values = field_values(text for text in records if text.split == "train")
-    settings = ClassifierSettings(**job.spec["model"])
-    classifier = build(settings, model, values).to(device())
+    texts = annotated_texts(job.inputs["corpus"], task)
+    kind = ClassifierSettings if task == SEMANTIC_CONTENT else SyntaxSettings
+    header = {"task": task, "model": asdict(kind(**job.spec["model"])), **classes(task, texts)}
+    classifier = from_header(header, model).to(device())
+    fitting = [text for text in texts if len(text.tokens) <= model.settings.positions - 2]
     training = TrainingSettings(**job.spec["training"])
-    loss = classifier_loss(classifier, model, vocabulary, texts, training)
+    if isinstance(classifier, SyntaxClassifier):
+        loss = syntax_loss(classifier, model, vocabulary, fitting, training)
+    else:
+        stated = [text for text in fitting if text.fields]
+        loss = classifier_loss(classifier, model, vocabulary, stated, training)
     train(classifier, loss, training, job.work, "classifier", job.signature)
-    header = {"model": asdict(settings), "values": values, "embedding": embedding_digest(model)}
+    header["embedding"] = embedding_digest(model)
     checkpoint.save(job.outputs["model"], KIND, header, trainable(classifier))
 
 
-def load(path: Path, model: DiffusionLM) -> SemanticClassifier:
-    """A trained classifier of this very Diffusion-LM, frozen, in evaluation mode.
+def annotated_texts(corpus: Path, task: str) -> list[Text]:
+    """The training texts of a corpus.
 
     Raises:
-        InputError: missing, damaged, or trained on another model's embeddings.
+        InputError: there are none, or one lacks the tags or the tree that ``task`` needs, or they do not fit.
+    """
+    lines = enumerate(read_records(corpus, Text), 1)
+    numbered = [(f"{corpus}:{line}", text) for line, text in lines if text.split == "train"]
+    if not numbered:
+        raise InputError(corpus, "no training text", "prepare the corpus again")
+    if task != SEMANTIC_CONTENT:
+        for where, text in numbered:
+            _check_annotation(where, text, task)
+    return [text for _, text in numbered]
+
+
+def _check_annotation(where: str, text: Text, task: str) -> None:
+    kind, found = ("tags", text.tags) if task == PARTS_OF_SPEECH else ("tree", text.tree)
+    if found is None:
+        raise InputError(
+            where, f"text '{text.id}' has no {kind}", f"annotate it: {task} is learned from them"
+        )
+    words = len(found) if isinstance(found, list) else len(read_tree(found, where).words)
+    if words != len(text.tokens):
+        what = f"{kind} of {words} words for {len(text.tokens)} tokens"
+        raise InputError(where, what, "annotate the tokens of the record")
+    for tag in text.tags if task == PARTS_OF_SPEECH and text.tags else ():
+        if tag not in UNIVERSAL_TAGS:
+            raise InputError(where, f"unknown tag '{tag}'", nearest(tag, UNIVERSAL_TAGS))
+
+
+def classes(task: str, texts: Sequence[Text]) -> dict[str, Any]:
+    """What a classifier learns to tell apart, as its header names it: field values, or labels of spans."""
+    if task == SEMANTIC_CONTENT:
+        return {"values": field_values(texts)}
+    if task == SYNTAX_TREE:
+        return {"labels": sorted({span.label for text in texts for span in spans(text.tree or "")})}
+    return {}
+
+
+def load(path: Path, model: DiffusionLM, task: str | None = None) -> SemanticClassifier | SyntaxClassifier:
+    """A trained classifier of this very Diffusion-LM, frozen, in evaluation mode.
+
+    Args:
+        task: what it must classify; None: anything. Files without it are of semantic content.
+
+    Raises:
+        InputError: missing, damaged, of another task, or trained on another model's embeddings.
     """
     header, weights = checkpoint.load(path, KIND)
-    checkpoint.require(path, header, {"embedding": embedding_digest(model)})
-    classifier = build(ClassifierSettings(**header["model"]), model, header["values"])
+    header = {"task": SEMANTIC_CONTENT, **header}
+    expected = {"embedding": embedding_digest(model)} | ({"task": task} if task else {})
+    checkpoint.require(path, header, expected)
+    classifier = from_header(header, model)
     checkpoint.restore(classifier, path, {**classifier.state_dict(), **weights})
     return classifier.to(device()).eval().requires_grad_(False)
 

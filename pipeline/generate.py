@@ -21,13 +21,13 @@ def main(job: Job) -> None:
     """Write the samples of every target."""
     spec = job.spec
     targets = read_records(job.inputs["targets"], Target)
+    vocabulary = Vocabulary.load(job.inputs["vocabulary"])
+    check_targets(str(job.inputs["targets"]), targets, vocabulary, spec["most_words"])
     chosen = "tuned_on" if spec.get("tuned_on") else "reported"
     targets = [target for target in targets if getattr(target, chosen)]
     if not targets:
         what = f"no target with '{chosen}'"
         raise InputError(job.inputs["targets"], what, "see tuned_on and target_set of the target records")
-    vocabulary = Vocabulary.load(job.inputs["vocabulary"])
-    check_targets(str(job.inputs["targets"]), targets, vocabulary, spec["most_words"])
     models = {name: path for name, path in job.inputs.items() if name not in ("targets", "vocabulary")}
     method = load_method(spec["name"], spec["method"], vocabulary, models)
     write_records(job.outputs["samples"], method.generate(targets, spec["samples"], spec["seed"]))

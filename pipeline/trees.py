@@ -49,7 +49,8 @@ def read_tree(text: str, where: str = "tree") -> Tree:
             label = tokens[place + 1] if place + 1 < len(tokens) and tokens[place + 1] not in "()" else ""
             place += 2 if label else 1
             if place < len(tokens) and tokens[place] not in "()":  # (TAG word)
-                if not label or tokens[place + 1 : place + 2] != [")"]:
+                alone = open_labels or len(tokens) == 4
+                if not label or tokens[place + 1 : place + 2] != [")"] or not alone:
                     raise _broken(where, text)
                 tree.tags.append(label)
                 tree.words.append(tokens[place])

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from eval.oracles.judge import Judge, Sentence
-from pipeline.files import sha256
+from pipeline.files import read_bytes
 from pipeline.progress import Progress
 
 CHUNK = 5000  # sentences read between two writes to the cache
@@ -58,7 +58,8 @@ class CachedJudge:
         self.name, self.cache = name, Cache(cache)
         self.files = {"tags": tagger, "tree": parser}
         self.readers: dict[str, Callable[[list[Sentence]], list[str]]] = {}
-        self.digests = {kind: sha256(path)[:16] for kind, path in self.files.items()}
+        contents = {kind: read_bytes(path) for kind, path in self.files.items()}
+        self.digests = {kind: hashlib.sha256(data).hexdigest()[:16] for kind, data in contents.items()}
 
     def tags(self, sentences: Sequence[Sentence]) -> list[list[str]]:
         """See :class:`eval.oracles.judge.Judge`."""
@@ -110,6 +111,6 @@ def load_judge(name: str, tagger: Path, parser: Path, cache: Path | None = None)
     """A judge from its two files; ``cache`` is a file that any number of jobs may share.
 
     Raises:
-        InputError: when it is first asked: a file is missing, of another kind, or not of English.
+        InputError: a file is missing; when it is first asked: one is of another kind, or not of English.
     """
     return CachedJudge(name, tagger, parser, cache)

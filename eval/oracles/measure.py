@@ -59,7 +59,7 @@ def measure(name: str, job: Job) -> Iterator[Measured]:
     """All numbers of one judge."""
     files = {part: job.inputs[f"{name}_{part}"] for part in ("tagger", "parser")}
     judge = load_judge(name, files["tagger"], files["parser"], Path(job.spec["cache"]))
-    trained = {part: _trained_on(path) for part, path in files.items()}
+    trained = {part: _trained_on(part, path) for part, path in files.items()}
     data, corpus = Path(job.spec["data_dir"]), job.inputs["corpus"]
     embedded = job.spec["embedded"]
     for treebank in ("embedded_first",) if embedded else ("ewt", "gum_open", "gum_nc"):
@@ -112,11 +112,10 @@ def _row(
     return Measured(name, part, trained[part], measured_on, metric, value, len(sentences), words)
 
 
-def _trained_on(path: Path) -> str:
+def _trained_on(part: str, path: Path) -> str:
     from eval.oracles import parser, tagger
 
-    kind = tagger.KIND if path.stem.endswith("tagger") else parser.KIND
-    settings, _ = checkpoint.load(path, kind)
+    settings, _ = checkpoint.load(path, tagger.KIND if part == "tagger" else parser.KIND)
     return str(settings.get("trained_on", settings.get("source")))
 
 

@@ -7,6 +7,7 @@ tokenizer nor vocabulary. benepar's package holds the model; the training is our
 from __future__ import annotations
 
 import random
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -32,6 +33,7 @@ warnings.filterwarnings(
 
 KIND = "syntax parser"
 UNKNOWN = "UNK"
+UNFIT = re.compile(r"[()\s]")  # what no word of a tree may hold, such as the newline word
 ENGLISH = {"NP", "VP", "PP", "SBAR"}  # labels that every parser of English has
 
 
@@ -59,7 +61,7 @@ class Example(parse_base.BaseInputExample):  # type: ignore[misc]
 
     def leaves(self) -> list[str]:
         """The words as they stand in a bracketed tree."""
-        return [ESCAPES.get(word, word) for word in self.words]
+        return [UNFIT.sub(lambda part: ESCAPES.get(part[0], "_"), word) for word in self.words]
 
     def pos(self) -> list[tuple[str, str]]:
         """Escaped words with their tags."""

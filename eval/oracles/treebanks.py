@@ -174,7 +174,11 @@ def _craft(path: Path, split: str) -> list[str]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
-    yield from csv.DictReader(read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = csv.DictReader(read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise InputError(f"{path}:{number}", "wrong number of columns", "fetch the file again")
+        yield row
 
 
 def _require(name: str, names: Sequence[str]) -> None:

@@ -36,13 +36,19 @@ def read_syntax_targets(data: Path) -> list[Released]:
         InputError: a file is missing, does not parse, or the two do not hold the same sentences.
     """
     path = data / "control_targets/target_spans.json"
-    tagged, spans = _rows(data, "target_pos"), _rows(data, "target_spans")
+    tagged, spans = list(_rows(data, "target_pos")), list(_rows(data, "target_spans"))
+    if len(tagged) != len(spans):
+        raise InputError(path, f"{len(spans)} lines, {len(tagged)} in target_pos", "fetch both files again")
     found = []
-    for (where, row), (_, other) in zip(tagged, spans, strict=True):
-        if row["words_"] != other["words_"]:
-            raise InputError(path, f"not the sentence of {where}", "fetch both files again")
+    for (where, row), (place, other) in zip(tagged, spans, strict=True):
+        if row.get("words_") != other.get("words_"):
+            raise InputError(place, f"not the sentence of {where}", "fetch both files again")
+        if not other.get("spans"):
+            raise InputError(place, "no span", "fetch the file again")
         first, last, label = other["spans"][0]
-        found.append(_released(where, row)._replace(span=(first, last, label)))
+        target = _released(where, row)
+        last = min(last, len(target.words) - 1)  # 16 of the spans close with the newline word
+        found.append(target._replace(span=(first, last, label)))
     return found
 
 
@@ -50,7 +56,9 @@ def read_composition_targets(data: Path) -> list[Released]:
     """The 200 rows of ``target_compose_pos_attr.json``; as :func:`read_syntax_targets`."""
     found = []
     for where, row in _rows(data, "target_compose_pos_attr"):
-        field, _, value = " ".join(row["attr"]).partition(" : ")
+        field, colon, value = " ".join(row.get("attr", [])).partition(" : ")
+        if not colon:
+            raise InputError(where, "no field and value", "fetch the file again")
         found.append(_released(where, row)._replace(attribute=(field, value)))
     return found
 
@@ -59,9 +67,12 @@ def _rows(data: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     path = data / "control_targets" / f"{name}.json"
     for number, line in enumerate(read_lines(path), 1):
         try:
-            yield f"{path}:{number}", json.loads(line)
+            row = json.loads(line)
         except json.JSONDecodeError as error:
             raise InputError(f"{path}:{number}", f"not JSON ({error.msg})", "fetch the file again") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}:{number}", "not a JSON object", "fetch the file again")
+        yield f"{path}:{number}", row
 
 
 def _released(where: str, row: dict[str, Any]) -> Released:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from diffusion_lm import train, train_classifier
 from diffusion_lm.classifiers import FieldClassifier, WordsClassifier
 from diffusion_lm.denoiser import DiffusionLM
+from diffusion_lm.syntax_classifiers import SpanClassifier, TagClassifier, batch_rows
 from pipeline import checkpoint
 from pipeline.command import Job
 from pipeline.corpora.grammar import restaurant_texts
@@ -20,6 +22,7 @@ from pipeline.errors import InputError
 from pipeline.records import Text, read_records, write_records
 from pipeline.settings import resolve
 from pipeline.tasks import field_values
+from pipeline.trees import spans
 
 SIZES = {"hidden": 16, "layers": 1, "heads": 2, "intermediate": 32, "time_channels": 8, "dropout": 0}
 MODEL = {**SIZES, "dimension": 4, "positions": 24, "diffusion_steps": 20}
@@ -313,3 +316,142 @@ def mean_log_probability(inputs: dict[str, Path], made: FieldClassifier, model: 
     labels = torch.tensor([made.labels(text.fields or {}) for text in texts])
     with torch.no_grad():
         return float(made.log_probabilities(x, time, mask).gather(1, labels).mean())
+
+
+# --- classifiers of syntax
+
+SYNTAX = {"parts_of_speech": TagClassifier, "syntax_tree": SpanClassifier}
+every_syntax = pytest.mark.parametrize("task", SYNTAX)
+
+
+def syntax_spec(task: str, form: str = "body", **training: Any) -> dict[str, Any]:
+    given = classifier_spec("fields", **training)
+    return {**given, "task": task, "model": {**given["model"], "form": form, "pair": 8, "full_chart": False}}
+
+
+@every_syntax
+@pytest.mark.parametrize("form", ["body", "paper"])
+@pytest.mark.parametrize("layout", ["canvas", "pad"])
+def test_classifiers_of_syntax_train_on_every_layout_and_come_back(
+    inputs: dict[str, Path], bases: dict[str, Path], tmp_path: Path, layout: str, form: str, task: str
+) -> None:
+    given = syntax_spec(task, form)
+    first, again = (
+        classifier(inputs, bases[layout], tmp_path / name / "c.safetensors", given) for name in "ab"
+    )
+    assert first.read_bytes() == again.read_bytes()
+    model, _ = train.load(bases[layout], vocabulary(inputs))
+    made = train_classifier.load(first, model)
+    assert isinstance(made, SYNTAX[task])
+    assert not made.training and not any(p.requires_grad for p in made.parameters())
+    assert all(weight.isfinite().all() for weight in made.state_dict().values())
+    train_classifier.load(first, model, task)
+    with pytest.raises(InputError, match=r"\(task is '.*', expected 'semantic_content'\)"):
+        train_classifier.load(first, model, "semantic_content")
+
+
+@every_syntax
+def test_full_charts_train_too(
+    inputs: dict[str, Path], bases: dict[str, Path], tmp_path: Path, task: str
+) -> None:
+    given = syntax_spec(task, "paper")
+    given["model"] |= {"full_chart": True}
+    made = train_classifier.load(
+        classifier(inputs, bases["pad"], tmp_path / "c.safetensors", given),
+        train.load(bases["pad"], vocabulary(inputs))[0],
+    )
+    assert isinstance(made, TagClassifier | SpanClassifier) and made.full_chart
+
+
+def test_a_span_classifier_knows_the_labels_of_the_training_trees(
+    inputs: dict[str, Path], bases: dict[str, Path], tmp_path: Path
+) -> None:
+    path = classifier(inputs, bases["canvas"], tmp_path / "c.safetensors", syntax_spec("syntax_tree"))
+    made = train_classifier.load(path, train.load(bases["canvas"], vocabulary(inputs))[0])
+    assert isinstance(made, SpanClassifier)
+    texts = [text for text in read_records(inputs["corpus"], Text) if text.split == "train"]
+    found = {span.label for text in texts for span in spans(text.tree or "")}
+    assert list(made.labels) == ["", *sorted(found)] and len(found) > 5
+
+
+@every_syntax
+def test_a_classifier_of_syntax_learns_to_tell_right_from_wrong(tmp_path: Path, task: str) -> None:
+    """Two sentences of one length: each costs less with its own tags or spans than with the other's."""
+    one = Text("one", "train", "", ["a", "pub", "serves", "food"], tags=["DET", "NOUN", "VERB", "NOUN"])
+    two = Text("two", "train", "", ["go", "there", "now", "!"], tags=["VERB", "ADV", "ADV", "PUNCT"])
+    one = replace(one, tree="(S (NP (DT a) (NN pub)) (VP (VB serves) (NP (NN food))))")
+    two = replace(two, tree="(TOP (S (VP (VB go) (ADVP (RB there) (RB now)))) (. !))")
+    files = {"corpus": tmp_path / "corpus.jsonl", "vocabulary": tmp_path / "vocabulary.json"}
+    write_records(files["corpus"], [one, two] * 8)
+    Vocabulary.build([one.tokens, two.tokens], more_than=0).save(files["vocabulary"])
+    base = trained(files, tmp_path / "model.safetensors", spec(**FORMS["canvas of words"]))
+    given = syntax_spec(task, steps=150, learning_rate=0.02)
+    path = classifier(files, base, tmp_path / "classifier.safetensors", given)
+    model, _ = train.load(base, vocabulary(files))
+    made = train_classifier.load(path, model)
+    assert isinstance(made, TagClassifier | SpanClassifier)
+    torch.manual_seed(0)
+    encoded = [vocabulary(files).encode(text.tokens) for text in (one, two)] * 40
+    noisy = train_classifier.noisy_texts(model, encoded)
+    rows = [train_classifier.asked_row(made, text) for text in (one, two)]
+    right = made.loss(*noisy, batch_rows(rows * 40, noisy[0].device))
+    wrong = made.loss(*noisy, batch_rows(rows[::-1] * 40, noisy[0].device))
+    assert right.sum() < 0.7 * wrong.sum()
+    assert (right < wrong).float().mean() > 0.75
+
+
+def test_a_classifier_without_a_task_is_of_semantic_content(
+    inputs: dict[str, Path], bases: dict[str, Path], tmp_path: Path
+) -> None:
+    """Files from before there were others, and specs too."""
+    path = classifier(inputs, bases["canvas"], tmp_path / "c.safetensors", classifier_spec("fields"))
+    header, weights = checkpoint.load(path, train_classifier.KIND)
+    assert header.pop("task") == "semantic_content"
+    checkpoint.save(path, train_classifier.KIND, header, weights)
+    model, _ = train.load(bases["canvas"], vocabulary(inputs))
+    assert isinstance(train_classifier.load(path, model, "semantic_content"), FieldClassifier)
+
+
+UNANNOTATED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "no tags": ("parts_of_speech", {"tags": None}, "text 'odd' has no tags; annotate it"),
+    "no tree": ("syntax_tree", {"tree": None}, "text 'odd' has no tree; annotate it"),
+    "few tags": ("parts_of_speech", {"tags": ["NOUN"]}, "tags of 1 words for 2 tokens; annotate the tokens"),
+    "small tree": (
+        "syntax_tree",
+        {"tree": "(S (NN a))"},
+        "tree of 1 words for 2 tokens; annotate the tokens",
+    ),
+    "broken tree": ("syntax_tree", {"tree": "(S (NN a)"}, "not a tree: '(S (NN a)'"),
+    "other tags": ("parts_of_speech", {"tags": ["NOUN", "VB"]}, "unknown tag 'VB'; did you mean 'VERB'?"),
+}
+
+
+@pytest.mark.parametrize(("task", "change", "told"), UNANNOTATED.values(), ids=UNANNOTATED)
+def test_texts_without_their_syntax_are_refused(
+    inputs: dict[str, Path],
+    bases: dict[str, Path],
+    tmp_path: Path,
+    task: str,
+    change: dict[str, Any],
+    told: str,
+) -> None:
+    """By file and line; texts of other splits are not read."""
+    odd = Text("odd", "train", "a pub", ["a", "pub"], tags=["DET", "NOUN"], tree="(NP (DT a) (NN pub))")
+    fine = Text("fine", "valid", "a pub", ["a", "pub"])
+    write_records(tmp_path / "corpus.jsonl", [fine, replace(odd, **change)])
+    with pytest.raises(InputError) as caught:
+        classifier(
+            {**inputs, "corpus": tmp_path / "corpus.jsonl"}, bases["pad"], tmp_path / "c.safetensors",
+            syntax_spec(task),
+        )  # fmt: skip
+    assert str(caught.value).startswith(f"{tmp_path / 'corpus.jsonl'}:2: ") and told in str(caught.value)
+
+
+def test_a_classifier_of_something_else_is_refused(
+    inputs: dict[str, Path], bases: dict[str, Path], tmp_path: Path
+) -> None:
+    given = {**syntax_spec("syntax_tree"), "task": "syntax_spans"}
+    with pytest.raises(
+        InputError, match="no classifier is trained for 'syntax_spans'; did you mean 'syntax_"
+    ):
+        classifier(inputs, bases["pad"], tmp_path / "c.safetensors", given)
