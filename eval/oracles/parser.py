@@ -169,12 +169,14 @@ def load(path: Path) -> ChartParser:
 def _pretrained(path: Path, source: str) -> ChartParser:
     """A benepar model from its folder, its file, or benepar's own download folder; never unpickled."""
     try:
-        parser = ChartParser.from_trained(locate_model(source))
+        place = locate_model(source)
     except LookupError:
         what, how = f"no parser '{source}'", f"run python -c \"import benepar; benepar.download('{source}')\""
         raise InputError(path, what, how) from None
+    try:
+        parser = ChartParser.from_trained(place)
     except Exception as error:  # whatever reading a file that is no model raises
-        what = f"'{source}' is no benepar model ({str(error).splitlines()[0]})"
+        what = f"'{source}' is no benepar model ({type(error).__name__}: {error}".splitlines()[0] + ")"
         raise InputError(path, what, "give the file or folder of one") from None
     if not {part for label in parser.label_vocab for part in label.split("::")} >= ENGLISH:
         raise InputError(path, f"'{source}' is no parser of English", "give one with Penn Treebank labels")

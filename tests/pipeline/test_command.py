@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.command import Spec, pairs, set_threads
+from pipeline.command import Job, Spec, pairs, set_threads
 from pipeline.errors import InputError
 from pipeline.fingerprint import ROOT
 from pipeline.provenance import network_calls
@@ -170,3 +170,20 @@ def test_connections_are_counted_whoever_opens_them() -> None:
     left.close()
     right.close()
     assert hosts[before:] == ["127.0.0.1"]
+
+
+def test_folders_of_one_machine_are_no_part_of_a_signature(tmp_path: Path) -> None:
+    """Neither the folder of the data nor that of a judge's cache, nor whether stored results may be used."""
+    text, out = tmp_path / "in.txt", {"echo": tmp_path / "out.txt"}
+    text.write_text("ab")
+
+    def signed(**more: object) -> str:
+        return Job({"times": 2, **more}, {"text": text}, out).signature
+
+    own = signed()
+    for key in ("data_dir", "download_dir", "cache", "use_stored"):
+        assert {signed(**{key: value}) for value in ("here", "there")} == {own}
+    assert own != signed(seed=1) != signed(threads=1) != own
+    before = signed()
+    text.write_text("abc")
+    assert signed() != before

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from pipeline.corpora.vocabulary import Vocabulary
-from pipeline.records import Sample, Target, read_records, write_records
+from pipeline.records import Sample, Target, Text, read_records, write_records
 from pipeline.settings import Settings, resolve
+from pipeline.tasks import SYNTAX
+from pipeline.trees import spans
 
 SIZES = {"hidden": 16, "layers": 1, "heads": 2, "dropout": 0}
 SHAPE = {**SIZES, "intermediate": 32, "time_channels": 8}
@@ -22,11 +24,16 @@ SETTINGS = resolve(
     {
         "corpus": {"sizes": {"train": 100, "human": 10, "valid": 2, "test": 2}, "vocabulary_more_than": 0},
         "diffusion": {"model": {**SHAPE, "diffusion_steps": 20}, "training": FEW},
-        "classifiers": {"semantic_content": {"model": {**SHAPE, "form": "words"}, "training": FEW}},
+        "classifiers": {
+            "semantic_content": {"model": {**SHAPE, "form": "words"}, "training": FEW},
+            "parts_of_speech": {"model": SHAPE, "training": FEW},
+            "syntax_tree": {"model": {**SHAPE, "pair": 8}, "training": FEW},
+        },
+        "syntax": {"targets": 2, "tuning": 1},
         "fine_tuning": {"model": SIZES, "training": FEW},
         "methods": {
             "unguided": {"sampling": {"steps": 3}},
-            "diffusion_lm": {"sampling": {"steps": 3}},
+            "diffusion_lm": {"sampling": {"steps": 3}, "guidance": {task: {"rate": 1.0} for task in SYNTAX}},
         },
     },
 )
@@ -40,7 +47,8 @@ Files = dict[str, Path]
 def world(run_command: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Files:
     """Corpus, vocabulary, targets and models by name, each made by its command."""
     folder = tmp_path_factory.mktemp("world")
-    files = {name: folder / f"{name}.safetensors" for name in ("diffusion_lm", "semantic_content_classifier")}
+    classifiers = {f"{task}_classifier": settings for task, settings in SETTINGS["classifiers"].items()}
+    files = {name: folder / f"{name}.safetensors" for name in ("diffusion_lm", *classifiers)}
     files |= {f"fine_tuned_{task}": folder / f"fine_tuned_{task}.safetensors" for task in TASKS[:2]}
     prepared = {"corpus": folder / "corpus.jsonl", "vocabulary": folder / "vocabulary.json"}
     prepared |= {task: folder / f"{task}.jsonl" for task in TASKS}
@@ -54,9 +62,17 @@ def world(run_command: Callable[..., Any], tmp_path_factory: pytest.TempPathFact
     inputs = {name: prepared[name] for name in ("corpus", "vocabulary")}
     run("diffusion_lm.train", SETTINGS["diffusion"], inputs, {"model": files["diffusion_lm"]})
     classified = {**inputs, "diffusion": files["diffusion_lm"]}
-    classifier = SETTINGS["classifiers"]["semantic_content"]
-    output = {"model": files["semantic_content_classifier"]}
-    run("diffusion_lm.train_classifier", classifier, classified, output)
+    for name, settings in classifiers.items():  # the corpus has right tags and trees of its own
+        spec = {**settings, "task": name.removesuffix("_classifier")}
+        run("diffusion_lm.train_classifier", spec, classified, {"model": files[name]})
+    annotated = {"annotated": folder / "annotated.jsonl"}
+    texts = read_records(prepared["corpus"], Text)
+    trees = ([list(span) for span in spans(text.tree or "")] for text in texts)
+    write_records(annotated["annotated"], (replace(t, spans=s) for t, s in zip(texts, trees, strict=True)))
+    asked = {task: folder / f"{task}.jsonl" for task in SYNTAX}
+    sources = {"data_dir": "", "tasks": list(SYNTAX), "most_words": MOST_WORDS}
+    run("pipeline.corpora.syntax_targets", {**SETTINGS["syntax"], **sources}, annotated, asked)
+    prepared |= asked
     for task in TASKS[:2]:
         spec = {**SETTINGS["fine_tuning"], "task": task, "most_words": MOST_WORDS}
         run("baselines.fine_tuning", spec, inputs, {"model": files[f"fine_tuned_{task}"]})
@@ -104,13 +120,14 @@ def test_every_cell_of_the_table_gets_its_samples(
     done = generate(name, task)
     assert done.code == 0, done.stderr
     samples = read_records(tmp_path / "samples.jsonl", Sample)
-    wanted = [(target.target_id, i) for target in targets(world, task) for i in range(2)]
+    wanted = [(t.target_id, i) for t in targets(world, task) if t.reported for i in range(2)]
+    assert wanted
     assert [(s.target_id, s.sample_index) for s in samples] == wanted
     assert {(s.method, s.task, s.seed) for s in samples} == {(name, task, 0)}
     vocabulary = Vocabulary.load(world["vocabulary"])
     assert all(w in vocabulary or w == "UNK" for s in samples for w in s.text.split(" ") if w)
     assert all(s.forward_tokens > 0 for s in samples)
-    guided = name == "diffusion_lm" and task == "semantic_content"
+    guided = name == "diffusion_lm" and task != "length"  # whose form needs no gradient
     assert all((s.backward_passes > 0) == guided for s in samples)
 
 
@@ -142,6 +159,17 @@ def test_with_tuned_on_only_those_targets_are_used(generate: Generate, world: Fi
     assert 0 < len(tuned) < len(targets(world, "length"))
     kept = [sample for sample in whole if sample.target_id in tuned]
     assert read_records(tmp_path / "samples.jsonl", Sample) == kept
+
+
+def test_targets_for_tuning_only_are_never_reported(generate: Generate, world: Files, tmp_path: Path) -> None:
+    """Those that settings were chosen on with other seeds (``tuned_on``) still are."""
+    first, second, third = (replace(t, tuned_on=i < 2) for i, t in enumerate(targets(world, "length")[:3]))
+    asked = file_of(tmp_path, replace(first, target_set="tuning"), second, third)
+    found = []
+    for changes in ({}, {"tuned_on": True}):
+        assert generate("unguided", "length", targets=asked, **changes).code == 0
+        found.append({sample.target_id for sample in read_records(tmp_path / "samples.jsonl", Sample)})
+    assert found == [{second.target_id, third.target_id}, {first.target_id, second.target_id}]
 
 
 # --- bad input
@@ -206,7 +234,24 @@ def test_settings_cannot_be_tuned_on_targets_that_do_not_allow_it(
     asked = file_of(tmp_path, *(replace(t, tuned_on=False) for t in targets(world, "length")))
     for name in ("unguided", "ft_sample"):
         done = generate(name, "length", targets=asked, tuned_on=True)
-        refused(done, tmp_path, "asked.jsonl: no target that settings may be chosen on")
+        refused(done, tmp_path, "asked.jsonl: no target with 'tuned_on'")
+
+
+def test_a_file_of_targets_for_tuning_has_nothing_to_report(
+    generate: Generate, world: Files, tmp_path: Path
+) -> None:
+    tuning = (replace(t, target_set="tuning") for t in targets(world, "length"))
+    done = generate("unguided", "length", targets=file_of(tmp_path, *tuning))
+    refused(done, tmp_path, "asked.jsonl: no target with 'reported'; see tuned_on and target_set")
+
+
+def test_a_faulty_target_is_told_by_its_line_in_the_file(
+    generate: Generate, world: Files, tmp_path: Path
+) -> None:
+    """Though the targets before it are not used."""
+    first, second = targets(world, "length")[:2]
+    asked = file_of(tmp_path, replace(first, target_set="tuning"), replace(second, control={"length": 99}))
+    refused(generate("unguided", "length", targets=asked), tmp_path, "asked.jsonl:2: length 99 cannot be")
 
 
 def test_models_of_another_vocabulary_are_refused(generate: Generate, world: Files, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.command import Job
 from pipeline.errors import InputError
-from pipeline.human import human_samples, main, means
+from pipeline.human import human_samples, main, means, source_samples
 from pipeline.records import Sample, Target, Text, read_records, write_records
 
 ANY = Target("any", "unconditional", {})
@@ -79,3 +80,34 @@ def test_targets_that_nobody_answers_are_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="corpus.jsonl: no human text fits any target"):
         main(job(tmp_path, [text("t", "a pub", split="train"), SAID], [NINE]))
     assert not (tmp_path / "samples.jsonl").exists()
+
+
+# --- syntax: the sentence that a target was made from
+
+SPAN = {"first": 0, "last": 1, "label": "NP"}
+HELD = Target("heldout-000", "syntax_spans", SPAN, source_id="v", target_set="heldout")
+RELEASED = replace(HELD, target_id="released-000", source_id="released-000", target_set="released")
+TUNING = replace(HELD, target_id="tuning-000", source_id="a", tuned_on=True, target_set="tuning")
+SOURCES = [SAID, text("v", "a pub", split="valid"), text("released-000", "an inn \n", split="released")]
+
+
+def test_each_reported_target_has_its_own_sentence() -> None:
+    """Whatever its split; sentences on which settings are chosen are in no row."""
+    assert list(source_samples(SOURCES, [RELEASED, TUNING, HELD], seed=3)) == [
+        Sample("human", "syntax_spans", "released-000", 0, 3, "an inn \n", 0, 0),
+        Sample("human", "syntax_spans", "heldout-000", 0, 3, "a pub", 0, 0),
+    ]
+
+
+@pytest.mark.parametrize("source", ["gone", None])
+def test_a_target_of_another_corpus(source: str | None) -> None:
+    with pytest.raises(InputError, match=f"targets: no text '{source}' for target 'heldout-000'; make the"):
+        list(source_samples(SOURCES, [replace(HELD, source_id=source)], 0))
+
+
+@pytest.mark.parametrize(
+    "task", ["syntax_spans", "syntax_tree", "parts_of_speech", "semantic_content+syntax_tree"]
+)
+def test_the_command_takes_sources_for_syntax(task: str, tmp_path: Path) -> None:
+    main(job(tmp_path, SOURCES, [replace(HELD, task=task)]))
+    assert [s.text for s in read_records(tmp_path / "samples.jsonl", Sample)] == ["a pub"]

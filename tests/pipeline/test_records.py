@@ -165,3 +165,49 @@ def test_a_file_that_is_not_utf8(path: Path) -> None:
     path.write_bytes(f"{line(SAMPLE)}\n".encode() + '{"text": "café"}'.encode("latin-1"))
     with pytest.raises(InputError, match=r"records\.jsonl:2: not UTF-8"):
         read_records(path, Sample)
+
+
+# --- keys that schemas got later
+
+OLD_TEXT = (
+    '{"schema": "text/1", "id": "e2e-1", "split": "train", "text": "A pub .", "tokens": ["A", "pub", "."], '
+)
+OLD_TEXT += '"fields": {"food": "£ Thai"}, "tags": null, "tree": null, "sentences": null}\n'
+OLD_TARGET = '{"schema": "target/1", "target_id": "t", "task": "length", "control": {"length": 7}, '
+OLD_TARGET += '"references": null, "source_id": null, "tuned_on": true}\n'
+
+
+@pytest.mark.parametrize(("content", "kind"), [(OLD_TEXT, Text), (OLD_TARGET, Target)])
+def test_files_from_before_a_key_was_added_come_back_byte_by_byte(
+    content: str, kind: Any, path: Path
+) -> None:
+    """Everything made from them is stored under a hash of these bytes."""
+    path.write_bytes(content.encode() * 2)
+    write_records(path, read_records(path, kind))
+    assert path.read_bytes() == content.encode() * 2
+
+
+def test_later_keys_appear_once_they_are_set(path: Path) -> None:
+    def keys(record: Text | Target) -> set[str]:
+        write_records(path, [record])
+        assert read_records(path, type(record)) == [record]
+        return set(json.loads(path.read_text()))
+
+    before = keys(TEXT)
+    assert keys(replace(TEXT, spans=[])) == keys(replace(TEXT, spans=[[0, 2, "NP"]])) == before | {"spans"}
+    before = keys(TARGET)
+    assert keys(replace(TARGET, target_set="tuning")) == before | {"target_set"}
+    assert keys(replace(TARGET, released={"tags": ["DET"]})) == before | {"released"}
+
+
+@pytest.mark.parametrize("spans", [[0, 2, "NP"], [[0, 2.5, "NP"]], [[0, None, "NP"]], [["NP", True]], "NP"])
+def test_spans_of_a_wrong_type(spans: object, path: Path) -> None:
+    message = refusal(path, line(TEXT, spans=spans), Text)
+    assert message.startswith(":1: key 'spans' has the wrong type; expected ")
+
+
+def test_all_targets_but_the_tuning_set_are_reported() -> None:
+    """Among them those of the old sets on which settings were chosen with other seeds."""
+    sets = ("all", "heldout", "released", "tuning")
+    assert [replace(TARGET, target_set=name).reported for name in sets] == [True, True, True, False]
+    assert replace(TARGET, tuned_on=True).reported

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import io
 import json
 import sys
@@ -113,7 +114,8 @@ def test_a_corpus_counts_by_its_content_wherever_it_was_made() -> None:
 
 
 def test_folders_of_one_machine_are_not_stored() -> None:
-    finish({FOLDER / "vocabulary.json": lambda p: write_text(p, "[]")}, {"data_dir": "here", "seed": 0})
+    local = dict.fromkeys(("data_dir", "download_dir", "cache"), "here")
+    finish({FOLDER / "vocabulary.json": lambda p: write_text(p, "[]")}, {**local, "seed": 0})
     store("x")
     assert json.loads((STORED / INDEX).read_text())["vocabulary.json"]["settings"] == {"seed": 0}
 
@@ -162,6 +164,43 @@ def test_results_elsewhere_are_never_restored() -> None:
         Path("results/m.safetensors"),
     ):
         assert not restore({"m": path}, own)
+
+
+# --- annotations, which a network makes
+
+ANNOTATED = FOLDER / "annotated.jsonl"
+
+
+def annotate(content: str, spec: dict[str, Any] | None = None) -> str:
+    """Annotate the corpus; returns what the annotated file is."""
+    finish({ANNOTATED: lambda p: write_text(p, content)}, spec or {"seed": 0}, corpus=CORPUS)
+    return signature_of(ANNOTATED)
+
+
+def test_annotations_count_by_their_job_and_not_by_their_bytes() -> None:
+    """Machines may round a judge's scores differently, and break a tie differently."""
+    own = annotate("one tree")
+    assert annotate("another tree") == own
+    assert annotate("one tree", {"seed": 1}) != own
+    write_text(CORPUS, "another corpus")
+    assert annotate("one tree") != own
+
+
+def test_annotations_changed_by_hand_count_by_their_content() -> None:
+    own = annotate("one tree")
+    write_text(ANNOTATED, "by hand")
+    assert signature_of(ANNOTATED) == hashlib.sha256(b"by hand").hexdigest() != own
+    ANNOTATED.with_name("annotated.jsonl.run.json").unlink()
+    write_text(ANNOTATED, "one tree")
+    assert signature_of(ANNOTATED) == hashlib.sha256(b"one tree").hexdigest()
+
+
+def test_other_record_files_count_by_their_bytes() -> None:
+    train()
+    generate("one")
+    before = signature_of(SAMPLES)
+    generate("another")
+    assert signature_of(SAMPLES) != before
 
 
 # --- what is stored

@@ -10,13 +10,20 @@ from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError
 from pipeline.records import Target, Text
 from pipeline.tasks import (
+    COMPOSITIONS,
     LENGTH,
+    PARTS_OF_SPEECH,
     SEMANTIC_CONTENT,
+    SYNTAX_SPANS,
+    SYNTAX_TREE,
     TASKS,
     UNCONDITIONAL,
+    UNIVERSAL_TAGS,
     check_targets,
     field_values,
     make_targets,
+    part_control,
+    parts,
     require_task,
 )
 
@@ -134,3 +141,80 @@ def test_an_unknown_control_key_names_the_nearest() -> None:
 def test_a_control_key_that_is_missing_or_wrong(control: dict[str, Any]) -> None:
     message = failure(Target("x", LENGTH, control))
     assert message == "targets.jsonl:1: control key 'length' is missing or wrong; give it as int"
+
+
+# --- syntax
+
+GOOD = Target("good", LENGTH, {"length": 3})
+LEAVES = " ".join(["(NN *)"] * 19)
+MEANING = {"field": "food", "value": "Thai"}
+WITH_TREE, WITH_TAGS = (f"{SEMANTIC_CONTENT}+{part}" for part in (SYNTAX_TREE, PARTS_OF_SPEECH))
+
+
+@pytest.mark.parametrize(
+    ("task", "control"),
+    [
+        (PARTS_OF_SPEECH, {"tags": list(UNIVERSAL_TAGS)}),
+        (PARTS_OF_SPEECH, {"tags": ["X"] * 20}),
+        (SYNTAX_TREE, {"tree": f"(S (NP (DT *) {LEAVES}))"}),
+        (SYNTAX_SPANS, {"first": 0, "last": 0, "label": "NP"}),
+        (SYNTAX_SPANS, {"first": 19, "last": 19, "label": "S::VP"}),
+        (WITH_TREE, {**MEANING, "tree": "(NN *)"}),
+        (WITH_TAGS, {**MEANING, "tags": ["X"]}),
+    ],
+)
+def test_what_syntax_can_be_asked_for(task: str, control: dict[str, Any]) -> None:
+    """Up to the last word that a text may have."""
+    check_targets("targets.jsonl", [Target("t", task, control)], VOCABULARY, longest=20)
+
+
+LONG = "length 21 cannot be written; ask for 1 to 20 words"
+NOT_A_TREE = "not a tree: '(S (NP *)'; write it as (S (NP (NN word)) (VP (VBZ word)))"
+REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "unknown tag": (PARTS_OF_SPEECH, {"tags": ["DET", "NOUNS"]}, "unknown tag 'NOUNS'; did you mean 'NOUN'?"),
+    "tag of another set": (PARTS_OF_SPEECH, {"tags": ["$"]}, "unknown tag '$'; known: ADJ, ADP, "),
+    "no string": (PARTS_OF_SPEECH, {"tags": [["DET"]]}, "unknown tag '['DET']'; "),
+    "no tags": (PARTS_OF_SPEECH, {"tags": []}, "length 0 cannot be written"),
+    "many tags": (PARTS_OF_SPEECH, {"tags": ["X"] * 21}, LONG),
+    "tags in one string": (PARTS_OF_SPEECH, {"tags": "X X"}, "control key 'tags' is missing or wrong"),
+    "no tree": (SYNTAX_TREE, {"tree": "(S (NP *)"}, NOT_A_TREE),
+    "empty tree": (SYNTAX_TREE, {"tree": ""}, "not a tree: ''"),
+    "many leaves": (SYNTAX_TREE, {"tree": f"(S {LEAVES} (NN *) (NN *))"}, LONG),
+    "backwards": (SYNTAX_SPANS, {"first": 3, "last": 2, "label": "NP"}, "no span from 3 to 2; count words"),
+    "before the text": (SYNTAX_SPANS, {"first": -1, "last": 2, "label": "NP"}, "no span from -1 to 2"),
+    "behind it": (SYNTAX_SPANS, {"first": 19, "last": 20, "label": "NP"}, LONG),
+    "half a word": (SYNTAX_SPANS, {"first": 0, "last": 1.5, "label": "NP"}, "control key 'last' is missing"),
+    "no label": (SYNTAX_SPANS, {"first": 0, "last": 1}, "control key 'label' is missing or wrong"),
+    "composed: tag": (WITH_TAGS, {**MEANING, "tags": ["VRB"]}, "unknown tag 'VRB'; did you mean 'VERB'?"),
+    "composed: tree": (WITH_TREE, {**MEANING, "tree": "(S (NP *)"}, NOT_A_TREE),
+    "composed: value": (
+        WITH_TREE,
+        {"field": "food", "value": "Klingon", "tree": "(NN *)"},
+        "the vocabulary cannot express 'Klingon'",
+    ),
+    "composed: one part": (WITH_TAGS, {"tags": ["X"]}, "control key 'field' is missing or wrong"),
+    "composed: other part": (
+        WITH_TAGS,
+        {**MEANING, "tags": ["X"], "tree": "(NN *)"},
+        "unknown control key 'tree'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("task", "control", "message"), REFUSED.values(), ids=REFUSED)
+def test_syntax_that_cannot_be_met(task: str, control: dict[str, Any], message: str) -> None:
+    assert failure(GOOD, Target("t", task, control)).startswith(f"targets.jsonl:2: {message}")
+
+
+def test_parts_of_tasks() -> None:
+    assert parts(WITH_TREE) == (SEMANTIC_CONTENT, SYNTAX_TREE)
+    assert parts(WITH_TAGS) == (SEMANTIC_CONTENT, PARTS_OF_SPEECH)
+    assert all(parts(task) == (task,) for task in TASKS if task not in COMPOSITIONS)
+
+
+@pytest.mark.parametrize("task", COMPOSITIONS)
+def test_a_composition_asks_for_its_parts_and_nothing_else(task: str) -> None:
+    control = dict.fromkeys(TASKS[task].control, "asked")
+    divided = [part_control(control, part) for part in parts(task)]
+    assert [set(part) for part in divided] == [set(TASKS[part].control) for part in parts(task)]
+    assert divided[0] | divided[1] == control

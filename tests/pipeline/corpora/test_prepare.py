@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.corpora.e2e import read_e2e
+from pipeline.corpora.prepare import without_targets
+from pipeline.corpora.released import read_syntax_targets
 from pipeline.corpora.vocabulary import SPECIALS, Vocabulary
 from pipeline.records import Target, Text, read_records
 from pipeline.tasks import check_targets
@@ -19,7 +22,7 @@ TASKS = ["length", "semantic_content", "unconditional"]
 EMBEDDED: dict[str, Any] = {
     "name": "embedded", "form": "src1", "keep_newline": False, "vocabulary_more_than": 1, "human": 1,
     "sizes": {"train": 120, "human": 15, "valid": 10, "test": 5}, "data_dir": "", "download_dir": "nowhere",
-    "seed": 0, "lengths": {"first": 6, "last": 8}, "tasks": TASKS, "threads": 1,
+    "seed": 0, "lengths": {"first": 6, "last": 8}, "tasks": TASKS, "threads": 1, "exclude_targets": False,
 }  # fmt: skip
 # Three meaning representations in the training file, four texts.
 SRC1 = {
@@ -146,6 +149,74 @@ def test_the_vocabulary_counts_all_training_rows_and_the_newline(
 def test_the_official_csv_is_read_too(prepare: Callable[..., Any], tmp_path: Path) -> None:
     assert prepare(**e2e(tmp_path / "data", CSV)).code == 0
     assert {text.text for text in corpus(tmp_path)} == {"The Mill serves Thai food .", "Aromi ."}
+
+
+# --- the sentences of released targets
+
+
+def released(folder: Path, *sentences: str) -> None:
+    """The two files of released targets that hold these sentences."""
+    (folder / "control_targets").mkdir(parents=True)
+    for name in ("target_pos", "target_spans"):
+        rows = (
+            {"words_": s.split(" "), "pos": ["X"] * len(s.split(" ")), "spans": [[0, 1, "NP"]]}
+            for s in sentences
+        )
+        content = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "control_targets" / f"{name}.json").write_text(content)
+
+
+TARGETS = [
+    "START The Mill serves Thai food . END",
+    "START Aro mi is a pub . \n END",
+    "START Zizzi is a place END",
+]
+
+
+def test_training_leaves_out_the_sentences_of_released_targets(
+    prepare: Callable[..., Any], tmp_path: Path
+) -> None:
+    """However they were tokenised; other splits and the vocabulary stay as they are."""
+    made = []
+    for exclude in (False, True):
+        settings = e2e(tmp_path / "data", SRC1, exclude_targets=exclude, human=1)
+        if exclude:
+            released(tmp_path / "data", *TARGETS)
+        assert prepare(**settings).code == 0
+        made.append((corpus(tmp_path), Vocabulary.load(tmp_path / "out/vocabulary.json").words))
+    (before, words), (after, same_words) = made
+    assert words == same_words
+    learned = {t.text for t in before if t.split in ("train", "human")}
+    assert len(learned) == 4
+    left = {t.text for t in after if t.split in ("train", "human")}
+    assert learned - left == {"The Mill serves Thai food .", "Aromi is a pub ."}
+    assert [t for t in after if t.split in ("valid", "test")] == [
+        t for t in before if t.split in ("valid", "test")
+    ]
+
+
+def test_a_text_that_only_contains_a_target_stays(tmp_path: Path) -> None:
+    released(tmp_path, "START Aromi is a pub END")
+    texts = [
+        Text(str(n), "train", text, text.split())
+        for n, text in enumerate(["Aromi is a pub .", "Aromi is a pub"])
+    ]
+    assert without_targets(texts, tmp_path) == texts[:1]
+
+
+def test_excluding_targets_needs_their_files(prepare: Callable[..., Any], tmp_path: Path) -> None:
+    done = prepare(**e2e(tmp_path / "data", SRC1, exclude_targets=True))
+    assert done.code == 2 and "target_pos.json: no such file" in done.stderr
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+@pytest.mark.real_data
+def test_the_released_sentences_are_training_sentences(real_data: Path) -> None:
+    texts = read_e2e(real_data / "e2e/src1", "src1")["train"]
+    left = without_targets(texts, real_data)
+    gone = {"".join(text.text.split()) for text in texts} - {"".join(text.text.split()) for text in left}
+    wanted = {"".join(target.words) for target in read_syntax_targets(real_data)}
+    assert gone == wanted and len(wanted) > 190
 
 
 # --- bad input
