@@ -32,7 +32,7 @@ from pipeline.tasks import (
     parts,
 )
 
-NOT_OF_AN_UPDATE = ("form", "weights")  # guidance settings that say what is steered, not how
+NOT_OF_AN_UPDATE = ("form", "weights", "precision")  # guidance settings that say what is steered, not how
 
 
 class DiffusionLMMethod(Method):
@@ -68,12 +68,17 @@ class DiffusionLMMethod(Method):
         for chosen in self.batches(requests, rows):
             canvas = Canvas.of([rows[i] for i in chosen]).to(device())
             guide = self.guide([requests[i] for i in chosen], canvas)
-            ids = sample(self.model, canvas, [generators[i] for i in chosen], self.sampling, guide)
+            with torch.autocast(device().type, torch.bfloat16, enabled=self.in_bf16(requests)):
+                ids = sample(self.model, canvas, [generators[i] for i in chosen], self.sampling, guide)
             for i, row in zip(chosen, ids.tolist(), strict=True):
                 words = self.vocabulary.decode(row[: len(rows[i])])
                 written[i] = (words, *self.cost(requests[i], len(rows[i])))
             progress.update(len(written))
         yield from (written[i] for i in range(len(rows)))
+
+    def in_bf16(self, requests: Sequence[Request]) -> bool:
+        """Whether texts of this task are sampled under bf16 autocast (which may tell batches apart)."""
+        return (self.guidance(requests[0].target.task) or {}).get("precision") == "bf16"
 
     def batches(self, requests: Sequence[Request], rows: Sequence[list[int]]) -> Iterator[list[int]]:
         """Numbers of requests to be sampled together: of one task, and of similar length."""
