@@ -16,6 +16,7 @@ from diffusion_lm.classifiers import FieldClassifier, WordsClassifier, times
 from diffusion_lm.controls import SYNTAX_LOSSES, NoisyLoss, fewest_words, tells_length
 from diffusion_lm.guidance import ControlLoss, GuidanceSettings, frame_loss, gradient_guide, weighted_sum
 from diffusion_lm.sampling import FREE, Canvas, Guide, SamplingSettings, sample
+from diffusion_lm.syntax_classifiers import SpanClassifier
 from pipeline.corpora.vocabulary import END, PAD, START, Vocabulary
 from pipeline.device import device
 from pipeline.errors import InputError, nearest
@@ -101,8 +102,22 @@ class DiffusionLMMethod(Method):
             what = "a canvas has its length beforehand, so no gradient can change it"
             raise InputError(f"methods.{self.name}.guidance.length.form", what, "choose 'hold'")
         told = guidance is not None and tells_length(task)
-        words = asked if told else draw_length(self.lengths, generator, asked)
+        words = asked if told else draw_length(self.length_counts(request), generator, asked)
         return [START, *[FREE] * words, END]
+
+    def length_counts(self, request: Request) -> Sequence[int]:
+        """Training texts by number of words: all, or those that have the span that is asked for.
+
+        A canvas' length cannot follow the guidance, so it is drawn from p(length | label, last word).
+        """
+        control = request.target.control
+        if request.target.task != SYNTAX_SPANS or self.guidance(SYNTAX_SPANS) is None:
+            return self.lengths
+        classifier = self.classifier([request], SYNTAX_SPANS)
+        assert isinstance(classifier, SpanClassifier)
+        label = classifier.labels.get(control["label"])
+        counts = [] if label is None else classifier.lengths[label, control["last"]].tolist()
+        return counts if any(counts) else self.lengths
 
     def guide(self, requests: Sequence[Request], canvas: Canvas) -> Guide | None:
         """The gradient guide of a batch, or None where nothing is steered by gradients."""

@@ -10,6 +10,7 @@ row of a short text is the beginning of a long one's, and rows of a batch are pa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isqrt
@@ -135,6 +136,9 @@ class SpanClassifier(SyntaxClassifier):
 
     The original's head is Linear, tanh, Linear on the pair (h_last, h_first). The first Linear is a sum of
     two maps, so the body's last layer makes both for every place: n projections for n^2 / 2 spans.
+
+    ``lengths`` [labels, positions, positions] counts the training texts by a label of theirs, the last word
+    of its span, and their number of words: p(length | span) is what a canvas' length is drawn from.
     """
 
     def __init__(self, settings: SyntaxSettings, model: DiffusionLM, labels: Iterable[str]) -> None:
@@ -143,12 +147,21 @@ class SpanClassifier(SyntaxClassifier):
         super().__init__(settings, model, 2 * pair)
         self.labels = {label: number for number, label in enumerate((NO_LABEL, *sorted(labels)))}
         self.label = nn.Linear(pair, len(self.labels), bias=False)
+        self.lengths: Tensor
+        shape = (len(self.labels), model.settings.positions, model.settings.positions)
+        self.register_buffer("lengths", torch.zeros(shape, dtype=torch.int32))
         if settings.form == "paper":
             _as_bert(self.label)
 
     def number(self, label: str) -> int:
         """The class of a label; of an unknown chain that of its outermost label, or IGNORED."""
         return self.labels.get(label, self.labels.get(label.split(CHAIN)[0], IGNORED))
+
+    def count_lengths(self, texts: Iterable[tuple[Iterable[Span], int]]) -> None:
+        """Fill ``lengths`` from the spans and the number of words of each training text."""
+        counts = Counter((self.labels[s.label], s.last, words) for spans, words in texts for s in spans)
+        places = torch.tensor(list(counts)).unbind(1)
+        self.lengths[places] = torch.tensor(list(counts.values()), dtype=torch.int32)
 
     def row(self, spans: Iterable[Span], words: int) -> Tensor:
         """The class of every cell of a text's chart, int16 [M]: a constituent's label, or none."""

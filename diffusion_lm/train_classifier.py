@@ -137,6 +137,8 @@ def main(job: Job) -> None:
     training = TrainingSettings(**job.spec["training"])
     if isinstance(classifier, SyntaxClassifier):
         loss = syntax_loss(classifier, model, vocabulary, fitting, training)
+        if isinstance(classifier, SpanClassifier):
+            classifier.count_lengths((spans(text.tree or ""), len(text.tokens)) for text in fitting)
     else:
         stated = [text for text in fitting if text.fields]
         loss = classifier_loss(classifier, model, vocabulary, stated, training)
@@ -204,8 +206,12 @@ def load(path: Path, model: DiffusionLM, task: str | None = None) -> SemanticCla
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:
-    """The weights of a module without its buffers (the word table belongs to the Diffusion-LM)."""
-    return {name: p.detach() for name, p in module.named_parameters()}
+    """What a classifier learned: its weights, and a span classifier's counts of lengths.
+
+    The word table, a buffer too, belongs to the Diffusion-LM.
+    """
+    counted = {"lengths": module.lengths} if isinstance(module, SpanClassifier) else {}
+    return {name: p.detach() for name, p in module.named_parameters()} | counted
 
 
 def embedding_digest(model: DiffusionLM) -> str:

@@ -28,6 +28,7 @@ from pipeline.records import Sample, Target
 from pipeline.seeding import generator
 from pipeline.settings import resolve
 from pipeline.tasks import COMPOSITIONS, parts
+from pipeline.trees import Span
 
 VOCABULARY = Vocabulary((*SPECIALS, *"The Mill is a pub serves Thai French food near name : .".split()))
 POSITIONS, STEPS = 12, 5
@@ -191,6 +192,19 @@ def test_a_span_lies_inside_its_text(files: Files) -> None:
     targets = [Target("inside", SPANS, control), Target("beyond", SPANS, {**control, "last": 8})]
     found = lengths(written(method(files, SPANS, GRADIENT), targets, 30))
     assert found == {"inside": {5, 7}, "beyond": {9}}
+
+
+def test_a_length_is_drawn_from_the_texts_that_have_the_span(files: Files) -> None:
+    """Training texts of 4 and 6 words have an NP that ends at word 3, one of 9 words has a VP there."""
+    made = method(files, SPANS, GRADIENT)
+    classifier = made.classifier([Request(TARGETS[SPANS][0], 0)], SPANS)
+    assert isinstance(classifier, SpanClassifier)
+    classifier.count_lengths([([Span(1, 3, "NP")], 4), ([Span(2, 3, "NP")], 6), ([Span(0, 3, "VP")], 9)])
+    assert int(classifier.lengths.sum()) == 3
+    assert torch.equal(train_classifier.trainable(classifier)["lengths"], classifier.lengths)
+    control = {"first": 1, "last": 3, "label": "NP"}
+    targets = [Target("np", SPANS, control), Target("vp", SPANS, {**control, "label": "VP"})]
+    assert lengths(written(made, targets, 30)) == {"np": {4, 6}, "vp": {9}}
 
 
 def test_lengths_are_drawn_from_those_that_are_long_enough() -> None:
