@@ -43,6 +43,19 @@ def fetch(url: str, destination: Path, sha256s: Mapping[str, str]) -> list[Path]
     return paths
 
 
+def fetch_files(base: str, destination: Path, sha256s: Mapping[str, str]) -> list[Path]:
+    """Download single files, ``base`` + name each, into ``destination``; otherwise as :func:`fetch`."""
+    paths = [destination / name for name in sha256s]
+    missing = [path for path in paths if not (path.is_file() and sha256(path) == sha256s[path.name])]
+    contents = {path: _download(base + path.name, sha256s) for path in missing}
+    for path, content in contents.items():
+        _verify(base + path.name, content, sha256s[path.name])
+    for path, content in contents.items():
+        with atomic(path) as temporary:
+            temporary.write_bytes(content)
+    return paths
+
+
 def _download(url: str, names: Mapping[str, str]) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:

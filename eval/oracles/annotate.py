@@ -17,7 +17,7 @@ from pathlib import Path
 from eval.oracles.judge import Judge
 from eval.oracles.load import load_judge
 from pipeline.command import Job, command
-from pipeline.corpora.released import Released, read_composition_targets, read_syntax_targets
+from pipeline.corpora.released import Released, read_composition_targets, read_syntax_targets, target_folder
 from pipeline.records import Text, read_records, write_records
 from pipeline.tasks import COMPOSED, RELEASED
 from pipeline.trees import spans
@@ -27,7 +27,7 @@ def main(job: Job) -> None:
     """Write the annotated corpus."""
     texts = read_records(job.inputs["corpus"], Text)
     if job.spec["released_targets"]:
-        data = Path(job.spec["data_dir"])
+        data = target_folder(job.spec["data_dir"])
         texts += [
             *_texts(RELEASED, read_syntax_targets(data)),
             *_texts(COMPOSED, read_composition_targets(data)),

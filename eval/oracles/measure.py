@@ -24,7 +24,7 @@ from eval.oracles.treebanks import Bracketed, Tagged, read_bracketed, read_tagge
 from eval.success.syntax_tree import brackets
 from pipeline import checkpoint
 from pipeline.command import Job, command
-from pipeline.corpora.released import read_composition_targets, read_syntax_targets
+from pipeline.corpora.released import read_composition_targets, read_syntax_targets, target_folder
 from pipeline.files import write_text
 from pipeline.trees import read_tree, spans
 
@@ -71,7 +71,7 @@ def measure(name: str, job: Job) -> Iterator[Measured]:
         trees = [s for s in read_bracketed(treebank, "test", data, corpus) if len(s.words) <= LONGEST]
         yield _row(name, "parser", trained, told, "bracket F1", bracket_f1(judge, trees), trees)
     if job.spec["released_targets"]:
-        yield from _released(name, judge, trained, data)
+        yield from _released(name, judge, trained, target_folder(job.spec["data_dir"]))
 
 
 def tag_accuracy(judge: Judge, sentences: Sequence[Tagged]) -> float:

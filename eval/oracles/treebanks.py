@@ -150,7 +150,7 @@ def _embedded(name: str, split: str, corpus: Path | None) -> list[Text]:
 def _conllu(path: Path, licence: str | None) -> Iterator[Tagged]:
     """Sentences of a CoNLL-U file; with ``licence`` only those of that licence_group comment."""
     words, tags, group = list[str](), list[str](), None
-    for number, line in enumerate([*read_lines(path), ""], 1):
+    for number, line in enumerate([*_lines(path), ""], 1):
         if line.startswith("# licence_group = "):
             group = line.split(" = ")[1]
         elif line and not line.startswith("#"):
@@ -174,11 +174,18 @@ def _craft(path: Path, split: str) -> list[str]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
-    rows = csv.DictReader(read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = csv.DictReader(_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values():
             raise InputError(f"{path}:{number}", "wrong number of columns", "fetch the file again")
         yield row
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        how = "set data_dir to a folder with treebanks/ (see the README), or take a pretrained judge"
+        raise InputError(path, "no such file", how)
+    return read_lines(path)
 
 
 def _require(name: str, names: Sequence[str]) -> None:

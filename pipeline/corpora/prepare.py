@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.command import Job, command
 from pipeline.corpora.e2e import download_e2e, hold_out, read_e2e
 from pipeline.corpora.grammar import restaurant_texts
-from pipeline.corpora.released import read_syntax_targets
+from pipeline.corpora.released import read_syntax_targets, target_folder
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError
 from pipeline.records import Text, write_records
@@ -44,7 +44,7 @@ def _read_e2e(spec: dict[str, Any]) -> tuple[list[Text], Vocabulary]:
     words = ([*text.tokens, *newline] for text in splits["train"])
     vocabulary = Vocabulary.build(words, spec["vocabulary_more_than"])
     if spec["exclude_targets"]:
-        splits["train"] = without_targets(splits["train"], folder)
+        splits["train"] = without_targets(splits["train"], target_folder(spec["data_dir"]))
     training, human = hold_out(splits["train"], spec["human"], spec["seed"])
     return [*training, *human, *splits["valid"], *splits["test"]], vocabulary
 

@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.errors import InputError
+from pipeline.fetch import fetch_files
 from pipeline.files import read_lines
 
+URL = "https://raw.githubusercontent.com/XiangLi1999/Diffusion-LM/main/datasets/control_target/"
+FILES = {
+    "target_pos.json": "9d49508d76cf770e421509bf6d6a063afc71423c0f6359a315175e6d7db96804",
+    "target_spans.json": "aa1605b26325ba039aae38a00a89751a39e54769ea0a39508bafe7148a0b762e",
+    "target_compose_pos_attr.json": "d132653559381bd047812b4a442e58cb0f7d8dc619b11306a09e7d8be0913d3e",
+}
+DOWNLOADS = Path("results/downloads")
 FRAME = ("START", "END", "\n")
 
 
@@ -24,6 +32,18 @@ class Released(NamedTuple):
     tags: list[str]
     span: tuple[int, int, str] | None
     attribute: tuple[str, str] | None
+
+
+def target_folder(data_dir: str) -> Path:
+    """The folder that holds ``control_targets/``: ``data_dir``, or where the files were downloaded.
+
+    Raises:
+        InputError: no ``data_dir``, and the files cannot be downloaded or are not the published ones.
+    """
+    if data_dir:
+        return Path(data_dir)
+    fetch_files(URL, DOWNLOADS / "control_targets", FILES)
+    return DOWNLOADS
 
 
 def read_syntax_targets(data: Path) -> list[Released]:
@@ -65,6 +85,9 @@ def read_composition_targets(data: Path) -> list[Released]:
 
 def _rows(data: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     path = data / "control_targets" / f"{name}.json"
+    if not path.is_file():
+        how = "put the released target files there, or set syntax.released_targets to false"
+        raise InputError(path, "no such file", how)
     for number, line in enumerate(read_lines(path), 1):
         try:
             row = json.loads(line)

@@ -12,11 +12,10 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from pipeline.command import Job, command
-from pipeline.corpora.released import Released, read_composition_targets, read_syntax_targets
+from pipeline.corpora.released import Released, read_composition_targets, read_syntax_targets, target_folder
 from pipeline.errors import InputError
 from pipeline.human import HUMAN
 from pipeline.records import Target, Text, read_records, write_records
@@ -42,7 +41,7 @@ def main(job: Job) -> None:
     released: list[Released] = []
     composed: list[Released] = []
     if spec["released_targets"]:
-        data = Path(spec["data_dir"])
+        data = target_folder(spec["data_dir"])
         released, composed = read_syntax_targets(data), read_composition_targets(data)
     sets = target_sets(texts, spec)
     for task in spec["tasks"]:

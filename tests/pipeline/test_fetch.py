@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.fetch import fetch
+from pipeline.fetch import fetch, fetch_files
 
 CONTENT = {"train.csv": b"mr,ref\r\n", "dev.csv": b"mr,ref\n"}
 SHA256S = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
@@ -94,3 +94,18 @@ def test_a_cut_archive_is_told(archive: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a whole zip archive"):
         fetch(archive.as_uri(), tmp_path / "raw", SHA256S)
     assert not (tmp_path / "raw").exists()
+
+
+def test_single_files_are_verified_before_any_gets_its_name(
+    address: str, archive: Path, tmp_path: Path
+) -> None:
+    base = address.removesuffix("data.zip")
+    for name, content in CONTENT.items():
+        (archive.parent / name).write_bytes(content)
+    paths = fetch_files(base, tmp_path / "raw", SHA256S)
+    assert {path.name: path.read_bytes() for path in paths} == CONTENT
+    (archive.parent / "dev.csv").write_bytes(b"changed")
+    assert fetch_files(base, tmp_path / "raw", SHA256S) == paths  # they are there, so nothing is asked
+    with pytest.raises(InputError, match=r"dev\.csv: SHA-256 is"):
+        fetch_files(base, tmp_path / "new", SHA256S)
+    assert not (tmp_path / "new").exists()

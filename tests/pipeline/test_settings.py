@@ -16,6 +16,7 @@ from pipeline import settings as module
 from pipeline.errors import InputError
 from pipeline.fingerprint import ROOT
 from pipeline.settings import SCALES, differences, main, merged, parse_override, resolve, tuning
+from pipeline.tasks import COMPOSITIONS, TASKS, UNCONDITIONAL, parts
 
 every_scale = pytest.mark.parametrize("scale", SCALES)
 MINE = {"module": "somebody.elses", "tasks": {"length": {"model": "mine"}}}
@@ -60,7 +61,9 @@ def test_every_method_has_all_settings_of_its_module(scale: str) -> None:
         left_out = set(closed(modules[settings["module"]], settings))
         assert left_out <= {"samples", "guidance"}
         for guidance in settings.get("guidance", {}).values():
-            assert set(guidance) == set(module._schema()["$defs"]["guidance"]["properties"])
+            properties = module._schema()["$defs"]["guidance"]["properties"]
+            assert {key for key, part in properties.items() if "default" in part} <= set(guidance)
+            assert set(guidance) <= set(properties)
 
 
 def test_the_unguided_method_is_not_guided_and_reads_the_same_model() -> None:
@@ -117,6 +120,30 @@ def test_defaults_of_a_place_beat_those_of_its_kind() -> None:
     assert resolve("paper", {"teacher": {"training": {"steps": 5}}})["teacher"]["training"]["seed"] == 1
 
 
+def test_a_part_of_a_judge_can_be_exchanged_without_the_other() -> None:
+    """What is not said is the scale's."""
+    before = resolve("demo")["judges"]
+    judges = resolve("demo", {"judges": {"judge2": {"parser": {"source": "benepar_en3"}}}})["judges"]
+    assert judges["judge2"]["parser"] == before["judge2"]["parser"] | {"source": "benepar_en3"}
+    assert judges["judge2"]["tagger"] == before["judge2"]["tagger"]
+    assert judges["judge1"] == before["judge1"]
+
+
+@every_scale
+def test_the_judges_differ(scale: str) -> None:
+    first, second = resolve(scale)["judges"].values()
+    assert first["tagger"] != second["tagger"]
+    assert first["parser"] != second["parser"]
+
+
+def test_every_scale_guides_by_every_control() -> None:
+    guided = set(TASKS) - {UNCONDITIONAL}
+    for method in (resolve(scale)["methods"]["diffusion_lm"] for scale in SCALES):
+        assert set(method["guidance"]) == set(method["tasks"]) == guided
+        for task, guidance in method["guidance"].items():
+            assert set(guidance.get("weights", {})) <= set(parts(task))
+
+
 # --- methods and presets
 
 
@@ -144,14 +171,16 @@ def test_a_second_instance_of_a_known_module_gets_its_defaults() -> None:
 @pytest.mark.parametrize("preset", ["none", "paper", "released"])
 def test_every_preset_resolves(preset: str) -> None:
     guidance = resolve("paper", method(guidance_preset=preset))["methods"]["diffusion_lm"]["guidance"]
-    assert set(guidance) == (set() if preset == "none" else {"semantic_content", "length"})
+    single = {task for task in TASKS if task not in (UNCONDITIONAL, *COMPOSITIONS)}
+    assert set(guidance) == {"none": set(), "paper": single | set(COMPOSITIONS), "released": single}[preset]
 
 
 def test_own_guidance_beats_the_preset_and_null_removes_a_task() -> None:
+    whole = resolve("paper", method(guidance_preset="released"))["methods"]["diffusion_lm"]["guidance"]
     own = {"length": None, "semantic_content": {"rate": 0.5}}
     settings = resolve("paper", method(guidance_preset="released", guidance=own))
     guidance = settings["methods"]["diffusion_lm"]["guidance"]
-    assert set(guidance) == {"semantic_content"}
+    assert set(guidance) == set(whole) - {"length"}
     content = guidance["semantic_content"]
     assert (content["rate"], content["optimizer"], content["updates"]) == (0.5, "sign", 3)
 
@@ -171,6 +200,11 @@ UNKNOWN = {
         {"classifiers": {"semantic_content": {"training": {"step": 3}}}},
         "'classifiers.semantic_content.training.step'; did you mean 'steps'?",
     ),
+    "of a judge": (
+        {"judges": {"judge1": {"parsr": {}}}},
+        "override: unknown key 'judges.judge1.parsr'; did you mean 'parser'?",
+    ),
+    "third judge": ({"judges": {"judge3": {}}}, "unknown key 'judges.judge3'; did you mean 'judge"),
     "of a method": (
         method(batchsize=3),
         "methods.diffusion_lm: unknown key 'batchsize'; did you mean 'batch_size'?",
@@ -210,6 +244,14 @@ WRONG = {
     "in a guidance": (
         method(guidance={"length": {"rate": -1}}),
         "methods.diffusion_lm.guidance.length.rate: -1",
+    ),
+    "treebank": (
+        {"judges": {"judge1": {"parser": {"treebank": "gum_nc"}}}},
+        "judges.judge1.parser.treebank: 'gum_nc' is not one of",
+    ),
+    "weight of a part": (
+        method(guidance={"semantic_content+syntax_tree": {"weights": {"syntax_tree": -1}}}),
+        "methods.diffusion_lm.guidance.semantic_content+syntax_tree.weights.syntax_tree: -1 is less than",
     ),
     "task of a method": (
         {"methods": {"mine": {**MINE, "tasks": {"length": 3}}}},
