@@ -241,8 +241,9 @@ def main(job: Job) -> None:
             table = tabulate(records, sets, wanted, job.spec["seed"])
             if csv:
                 write_text(csv, table_csv(table))
-            if markdown:
-                write_text(markdown, result_markdown(table, title, job.spec.get("exclude_targets")))
+            if markdown:  # the sentences of released compositions are validation texts, never trained on
+                excluded = None if prefix else job.spec.get("exclude_targets")
+                write_text(markdown, result_markdown(table, title, excluded))
 
 
 if __name__ == "__main__":
