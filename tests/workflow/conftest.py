@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = "Snakefile environment.yml pipeline diffusion_lm baselines eval results/paper".split()
-JOB = re.compile(r"^(?:local)?rule (?P<rule>\w+):\n(?P<body>(?:    .*\n)*)", re.MULTILINE)
+JOB = re.compile(r"^(?:local)?rule (?P<rule>[\w+]+):\n(?P<body>(?:    .*\n)*)", re.MULTILINE)
 OUTPUT = re.compile(r"^    output: (.*)$", re.MULTILINE)
 
 

@@ -15,28 +15,50 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+SYNTAX = ("parts_of_speech", "syntax_tree", "syntax_spans")
+COMPOSITIONS = ("semantic_content+syntax_tree", "semantic_content+parts_of_speech")
+JUDGED = (*SYNTAX, *COMPOSITIONS)  # their targets, their human row and their scores come from judges
+TASKS = ("unconditional", "semantic_content", "length", *JUDGED)
+METHODS = ("human", "unguided", "diffusion_lm", "ft_sample", "ft_search")
+
 SIZES = {"hidden": 16, "layers": 1, "heads": 2}
 SHAPE = {**SIZES, "intermediate": 32, "time_channels": 8}
 FEW = {"steps": 5, "warmup": 0}
+CLASSIFIER = {"model": SHAPE, "training": FEW}
+JUDGE = {
+    "tagger": {"model": {"width": 16, "depth": 1, "rows": 100, "steps": 10}},
+    "parser": {  # trained until it finds spans, since targets are made from them
+        "model": {"hidden": 32, "heads": 2, "characters": 8},
+        "training": {"steps": 200, "learning_rate": 2.0e-2, "warmup": 0},
+    },
+}
 MINIATURE: dict[str, Any] = {
     "use_stored": True,
-    "samples": {"unconditional": 3, "semantic_content": 2, "length": 2},
+    "samples": {**dict.fromkeys(TASKS, 2), "unconditional": 3},
     "lengths": {"first": 6, "last": 8},
+    "syntax": {"targets": 3, "tuning": 2},
     "corpus": {"sizes": {"train": 400, "human": 60, "valid": 5, "test": 5}},
+    "judges": {"judge1": JUDGE, "judge2": JUDGE},
     "teacher": {"model": SIZES, "training": FEW},
     "diffusion": {"model": {**SHAPE, "diffusion_steps": 20}, "training": FEW},
-    "classifiers": {"semantic_content": {"model": SHAPE, "training": FEW}},
+    "classifiers": dict.fromkeys(("semantic_content", "parts_of_speech", "syntax_tree"), CLASSIFIER),
     "fine_tuning": {"model": SIZES, "training": FEW},
     "methods": {"unguided": {"sampling": {"steps": 3}}, "diffusion_lm": {"sampling": {"steps": 3}}},
 }
 MINI = ("--configfile", "mini.yaml")
 COLUMNS = "task,method,target_set,selection,metric,value,low,high,targets,samples,seeds,paper,note".split(",")
-METHODS = ("human", "unguided", "diffusion_lm", "ft_sample", "ft_search")
+RESULTS = ("control", "composition")  # tables of methods
+TABLES = {f"tables/{name}.csv" for name in ("control", "judges")}  # composition.csv is of the first one's job
+JUDGE_MODELS = {
+    f"models/{judge}_{part}.safetensors" for judge in ("judge1", "judge2") for part in ("tagger", "parser")
+}
+CLASSIFIERS = {f"models/{task}_classifier.safetensors" for task in ("parts_of_speech", "syntax_tree")}
 MODELS = {
     *("models/diffusion_lm.safetensors", "models/semantic_content_classifier.safetensors"),
     *("models/teacher.safetensors", "models/fine_tuned_length.safetensors"),
-    "models/fine_tuned_semantic_content.safetensors",
+    *("models/fine_tuned_semantic_content.safetensors", *CLASSIFIERS, *JUDGE_MODELS),
 }
+TARGETS = "targets/parts_of_speech.jsonl"  # the first of the syntax tasks' targets, which one job makes
 
 Snakemake = Callable[..., Any]
 
@@ -50,13 +72,21 @@ def fresh(copy_repository: Callable[[Path], Path], tmp_path_factory: pytest.Temp
     return copy_repository(tmp_path_factory.mktemp("fresh"))
 
 
-def cells(task: str) -> set[str]:
-    methods = ("human", "unguided") if task == "unconditional" else METHODS
-    return {f"samples/{task}/{method}/seed0.jsonl" for method in methods}
+def methods(task: str) -> tuple[str, ...]:
+    count = {"unconditional": 2, "semantic_content": 5, "length": 5}.get(task, 3)
+    return METHODS[:count]
 
 
-TASKS = ("semantic_content", "length", "unconditional")
-SAMPLES = set.union(*map(cells, TASKS))
+def cells(*tasks: str) -> set[str]:
+    return {f"samples/{task}/{method}/seed0.jsonl" for task in tasks for method in methods(task)}
+
+
+def first(kind: str, task: str) -> str:
+    """The first output of the job that selects from, or scores, a task's texts."""
+    return f"{kind}/{task}/human/seed0.jsonl"
+
+
+SAMPLES = cells(*TASKS)
 
 
 @pytest.mark.parametrize("scale", ["", "small", "paper"])
@@ -66,7 +96,8 @@ def test_every_scale_has_a_job_for_every_model_and_cell(
     """The demo is the default."""
     done = snakemake(fresh, "-n", *(["--config", f"scale={scale}"] if scale else []))
     assert done.code == 0, done.told
-    assert set(done.jobs) >= {"corpus.jsonl", "tables/control.csv"} | MODELS | SAMPLES
+    assert set(done.jobs) >= {"corpus.jsonl", "annotated.jsonl", TARGETS} | TABLES | MODELS | SAMPLES
+    assert set(done.jobs) >= {first(kind, task) for kind in ("selected", "scores") for task in TASKS}
     assert len(done.jobs) <= 70
     assert f"results/{scale or 'demo'}/tables/control.csv" in done.told
 
@@ -110,7 +141,7 @@ class Finished(NamedTuple):
 
 def run_miniature(folder: Path, snakemake: Snakemake, cores: int = 2) -> Finished:
     (folder / "mini.yaml").write_text(yaml.safe_dump(MINIATURE))
-    done = snakemake(folder, "--cores", str(cores), *MINI)
+    done = snakemake(folder, "--cores", str(cores), *MINI, timeout=1800)
     assert done.code == 0, done.told[-5000:]
     return Finished(folder, done.told)
 
@@ -122,56 +153,91 @@ def finished(
     return run_miniature(copy_repository(tmp_path_factory.mktemp("finished")), snakemake)
 
 
-def table(finished: Finished) -> list[dict[str, str]]:
-    with (finished.results / "tables/control.csv").open(encoding="utf-8", newline="") as file:
+def table(finished: Finished, name: str = "control") -> list[dict[str, str]]:
+    with (finished.results / f"tables/{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_the_table_has_every_row_that_was_run(finished: Finished) -> None:
-    rows = table(finished)
+@pytest.mark.parametrize(
+    ("name", "tasks", "success"),
+    [
+        ("control", ("semantic_content", "length", *SYNTAX), ("ctrl",)),
+        ("composition", COMPOSITIONS, ("joint", "semantic_ctrl")),
+    ],
+)
+def test_a_table_has_every_row_that_was_run(
+    finished: Finished, name: str, tasks: tuple[str, ...], success: tuple[str, ...]
+) -> None:
+    rows = table(finished, name)
     assert list(rows[0]) == COLUMNS
-    measured = {
-        (r["task"], r["method"], r["selection"]) for r in rows if r["metric"] == "lm_score" and r["value"]
-    }
-    controlled = {(task, method) for task in TASKS[:2] for method in METHODS}
+    valued = [row for row in rows if row["value"]]
+    controlled = {(task, method) for task in tasks for method in methods(task)}
     wanted = {(*cell, selection) for cell in controlled for selection in ("all", "mbr")}
-    wanted |= {("unconditional", method, "all") for method in ("human", "unguided")}
+    if name == "control":
+        wanted |= {("unconditional", method, "all") for method in ("human", "unguided")}
+    measured = {(r["task"], r["method"], r["selection"]) for r in valued if r["metric"] == "lm_score"}
     assert measured == wanted
-    success = {(r["task"], r["method"]) for r in rows if r["metric"] == "ctrl" and r["value"]}
-    assert success == controlled
-    assert {r["target_set"] for r in rows} == {"all", "untouched"}
+    for metric in success:
+        assert {(r["task"], r["method"]) for r in valued if r["metric"] == metric} == controlled
+
+
+def test_a_target_that_settings_were_chosen_on_is_reported_as_such_or_not_at_all(finished: Finished) -> None:
+    sets = {(r["task"], r["target_set"]) for name in RESULTS for r in table(finished, name)}
+    plain = {(task, name) for task in set(TASKS) - set(JUDGED) for name in ("all", "untouched")}
+    assert sets == plain | {(task, "heldout") for task in JUDGED}
+
+
+def test_both_parts_of_both_judges_are_measured(finished: Finished) -> None:
+    rows = table(finished, "judges")
+    found = {
+        (r["judge"], r["part"], r["trained_on"], r["measured_on"]) for r in rows if float(r["value"]) > 0
+    }
+    trained = {"judge1": "embedded_first", "judge2": "embedded_second"}
+    assert len(rows) == 4
+    assert found == {(j, part, t, "embedded") for j, t in trained.items() for part in ("tagger", "parser")}
+    assert "| judge2 | parser | embedded_second |" in (finished.results / "tables/judges.md").read_text()
+
+
+def measured(finished: Finished, metric: str) -> dict[tuple[str, str], dict[str, str]]:
+    """The rows of a metric over all samples of all targets, by task and method."""
+    return {
+        (r["task"], r["method"]): r
+        for name in RESULTS
+        for r in table(finished, name)
+        if (r["selection"], r["metric"]) == ("all", metric) and r["target_set"] in ("all", "heldout")
+    }
 
 
 def test_counts_are_those_of_the_settings(finished: Finished) -> None:
-    count = {
-        (r["task"], r["method"]): (int(r["targets"]), int(r["samples"]))
-        for r in table(finished)
-        if (r["selection"], r["metric"], r["target_set"]) == ("all", "lm_score", "all")
-    }
+    rows = measured(finished, "lm_score")
+    count = {cell: (int(row["targets"]), int(row["samples"])) for cell, row in rows.items()}
     assert count["length", "diffusion_lm"] == count["length", "ft_sample"] == (3, 6)
     assert count["length", "ft_search"] == (3, 3)
     assert count["unconditional", "unguided"] == (1, 3)
+    for task in JUDGED:
+        assert (count[task, "diffusion_lm"], count[task, "human"]) == ((3, 6), (3, 3))
 
 
 def test_a_held_length_is_met_and_human_texts_fulfil_their_controls(finished: Finished) -> None:
-    """True of untrained models too, so the texts that are scored are those that were asked for."""
-    success = {
-        (r["task"], r["method"]): r["value"]
-        for r in table(finished)
-        if (r["selection"], r["metric"], r["target_set"]) == ("all", "ctrl", "all")
-    }
-    assert success["length", "diffusion_lm"] == success["length", "human"] == "100.0000"
-    assert success["semantic_content", "human"] == "100.0000"
+    """True of untrained models too, so the texts that are scored are those that were asked for.
+
+    The first judge finds again what it found when the targets were made; the second one has its own mind.
+    """
+    success, second = measured(finished, "ctrl"), measured(finished, "ctrl_judge2")
+    assert success["length", "diffusion_lm"]["value"] == "100.0000"
+    for task in ("semantic_content", "length", *SYNTAX):
+        assert success[task, "human"]["value"] == "100.0000"
+    assert all(second[task, "human"]["value"] != "100.0000" for task in ("parts_of_speech", "syntax_tree"))
+    for task, metric in zip(COMPOSITIONS, ("syntax_ctrl", "pos_ctrl"), strict=True):
+        assert measured(finished, metric)[task, "human"]["value"] == "100.0000"
 
 
-def test_the_table_is_printed_at_the_end(finished: Finished) -> None:
-    """That over all targets, whole; the file has the one over untouched targets too."""
-    markdown = (finished.results / "tables/control.md").read_text(encoding="utf-8")
-    sections = [f"### {section.strip()}" for section in markdown.split("### ")[1:]]
-    printed = [section for section in sections if "(all targets)" in section.splitlines()[0]]
-    assert (len(printed), len(sections)) == (2, 4)
-    assert all(section in finished.told for section in printed)
-    assert finished.told.index("This was the demo.") > finished.told.index(printed[-1])
+def test_the_tables_are_printed_at_the_end(finished: Finished) -> None:
+    for name, sets in (("control", ("all", "untouched", "heldout")), ("composition", ("heldout",))):
+        markdown = (finished.results / f"tables/{name}.md").read_text(encoding="utf-8")
+        assert markdown.count("### ") - markdown.count("#### ") == 2 * len(sets)  # of two selections
+        assert all(f"({target_set} targets)" in markdown for target_set in sets)
+        assert finished.told.index("This was the demo.") > finished.told.index(markdown)
     assert "snakemake --cores all --config scale=paper" in finished.told
 
 
@@ -209,8 +275,7 @@ def again(snakemake: Snakemake, finished: Finished, *more: str) -> set[str]:
 
 def follow(*tasks: str) -> set[str]:
     """What follows new samples of tasks: selection, scores and the table."""
-    firsts = {f"{kind}/{task}/human/seed0.jsonl" for kind in ("selected", "scores") for task in tasks}
-    return firsts | {"tables/control.csv"}
+    return {first(kind, task) for kind in ("selected", "scores") for task in tasks} | {"tables/control.csv"}
 
 
 @contextmanager
@@ -230,20 +295,55 @@ def test_a_finished_run_has_nothing_to_do(snakemake: Snakemake, finished: Finish
     assert not again(snakemake, finished)
 
 
-def test_a_guidance_setting_concerns_one_task_of_one_method(snakemake: Snakemake, finished: Finished) -> None:
-    other = {"methods": {"diffusion_lm": {"guidance": {"semantic_content": {"rate": 0.11}}}}}
-    (finished.folder / "other.yaml").write_text(yaml.safe_dump(other))
-    sampled = {"samples/semantic_content/diffusion_lm/seed0.jsonl"}
-    assert again(snakemake, finished, "other.yaml") == sampled | follow("semantic_content")
+def changed(snakemake: Snakemake, finished: Finished, settings: dict[str, Any]) -> set[str]:
+    """The first outputs of what other settings would make Snakemake run."""
+    (finished.folder / "other.yaml").write_text(yaml.safe_dump(settings))
+    return again(snakemake, finished, "other.yaml")
+
+
+@pytest.mark.parametrize("task", ["semantic_content", "syntax_spans"])
+def test_a_guidance_setting_concerns_one_task_of_one_method(
+    snakemake: Snakemake, finished: Finished, task: str
+) -> None:
+    guidance = {"methods": {"diffusion_lm": {"guidance": {task: {"rate": 0.11}}}}}
+    sampled = {f"samples/{task}/diffusion_lm/seed0.jsonl"}
+    assert changed(snakemake, finished, guidance) == sampled | follow(task)
 
 
 def test_the_number_of_samples_of_a_task_concerns_its_methods(
     snakemake: Snakemake, finished: Finished
 ) -> None:
     """But not a method with a number of its own."""
-    (finished.folder / "other.yaml").write_text(yaml.safe_dump({"samples": {"length": 3}}))
     sampled = cells("length") - {f"samples/length/{name}/seed0.jsonl" for name in ("human", "ft_search")}
-    assert again(snakemake, finished, "other.yaml") == sampled | follow("length")
+    assert changed(snakemake, finished, {"samples": {"length": 3}}) == sampled | follow("length")
+
+
+def test_a_classifier_concerns_the_tasks_that_it_guides(snakemake: Snakemake, finished: Finished) -> None:
+    """Spans are guided by the classifier of trees."""
+    guided = ("syntax_tree", "syntax_spans", "semantic_content+syntax_tree")
+    sampled = {f"samples/{task}/diffusion_lm/seed0.jsonl" for task in guided}
+    made = {"models/syntax_tree_classifier.safetensors"} | sampled | follow(*guided)
+    settings = {"classifiers": {"syntax_tree": {"training": {"steps": 6}}}}
+    assert changed(snakemake, finished, settings) == made
+
+
+def test_the_second_judge_concerns_nothing_but_scores(snakemake: Snakemake, finished: Finished) -> None:
+    settings = {"judges": {"judge2": {"parser": {"training": {"steps": 201}}}}}
+    scored = {first("scores", task) for task in JUDGED}
+    made = {"models/judge2_parser.safetensors"} | scored | TABLES
+    assert changed(snakemake, finished, settings) == made
+
+
+@pytest.mark.parametrize(
+    ("part", "settings"), [("tagger", {"model": {"steps": 11}}), ("parser", {"training": {"steps": 201}})]
+)
+def test_the_first_judge_concerns_annotation_and_what_follows(
+    snakemake: Snakemake, finished: Finished, part: str, settings: dict[str, Any]
+) -> None:
+    """That is everything of syntax, and nothing of other tasks."""
+    made = {f"models/judge1_{part}.safetensors", "annotated.jsonl", TARGETS} | CLASSIFIERS
+    found = changed(snakemake, finished, {"judges": {"judge1": {part: settings}}})
+    assert found == made | cells(*JUDGED) | follow(*JUDGED) | TABLES
 
 
 def test_an_edited_module_concerns_whoever_can_reach_it(snakemake: Snakemake, finished: Finished) -> None:
@@ -256,7 +356,7 @@ def test_an_edited_module_concerns_whoever_can_reach_it(snakemake: Snakemake, fi
 def test_an_edited_baseline_concerns_its_models_and_cells(snakemake: Snakemake, finished: Finished) -> None:
     with edited(finished.folder / "baselines/fine_tuning.py", lambda source: source + "\nEDITED = 1\n"):
         made = {name for name in SAMPLES | MODELS if "/ft_" in name or "fine_tuned" in name}
-        assert again(snakemake, finished) == made | follow(*TASKS[:2])
+        assert again(snakemake, finished) == made | follow("semantic_content", "length")
 
 
 def test_words_about_the_code_concern_nobody(snakemake: Snakemake, finished: Finished) -> None:
@@ -268,9 +368,8 @@ def test_words_about_the_code_concern_nobody(snakemake: Snakemake, finished: Fin
 
 
 def test_a_new_seed_leaves_the_old_one_alone(snakemake: Snakemake, finished: Finished) -> None:
-    (finished.folder / "other.yaml").write_text(yaml.safe_dump({"seeds": [0, 1]}))
     sampled = {name.replace("seed0", "seed1") for name in SAMPLES if "human" not in name}
-    assert again(snakemake, finished, "other.yaml") == sampled | follow(*TASKS)
+    assert changed(snakemake, finished, {"seeds": [0, 1]}) == sampled | follow(*TASKS)
 
 
 def test_trials_see_their_own_targets_and_leave_the_reported_rows_alone(
@@ -300,19 +399,23 @@ def stored(snakemake: Snakemake, finished: Finished, tmp_path_factory: pytest.Te
 def test_stored_results_are_used_instead_of_training(
     snakemake: Snakemake, finished: Finished, stored: Finished
 ) -> None:
-    """Signatures go through restored models: the classifier and the samples behind them are found too."""
-    wanted = [
-        "results/demo/models/semantic_content_classifier.safetensors",
-        "results/demo/samples/semantic_content/diffusion_lm/seed0.jsonl",
-    ]
+    """Signatures go through restored models: the classifier and the samples behind them are found too.
+
+    The annotated corpus is not stored; what follows it is found by the signature of its job.
+    """
+    samples = [f"samples/{task}/diffusion_lm/seed0.jsonl" for task in ("semantic_content", "syntax_spans")]
+    models = [f"models/{task}_classifier.safetensors" for task in ("semantic_content", "syntax_tree")]
+    wanted = [f"results/demo/{name}" for name in (*models, *samples)]
     done = snakemake(stored.folder, "--cores", "2", *MINI, "--", *wanted)
     assert done.code == 0, done.told[-5000:]
-    restored = re.findall(r"^using stored (\S+)$", done.told, re.MULTILINE)
-    assert set(restored) == {"results/demo/models/diffusion_lm.safetensors", *wanted}
+    restored = re.findall(r"^using stored (.+)$", done.told, re.MULTILINE)
+    needed = ("models/diffusion_lm", "models/judge1_tagger", "models/judge1_parser")
+    targets = ", ".join(f"results/demo/targets/{task}.jsonl" for task in sorted(JUDGED))
+    assert set(restored) == {*(f"results/demo/{name}.safetensors" for name in needed), targets, *wanted}
     log = stored.results / "logs/diffusion_lm.log"
     assert log.read_text() == "using stored results/demo/models/diffusion_lm.safetensors\n"
-    samples = "samples/semantic_content/diffusion_lm/seed0.jsonl"
-    assert (stored.results / samples).read_bytes() == (finished.results / samples).read_bytes()
+    for name in samples:
+        assert (stored.results / name).read_bytes() == (finished.results / name).read_bytes()
 
 
 def test_what_was_stored_is_what_was_made_without_its_paths(stored: Finished) -> None:

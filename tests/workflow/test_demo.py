@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: `snakemake --cores 2` in a fresh checkout, and a table that makes sense."""
+"""The demo as a newcomer runs it: `snakemake --cores 2` in a fresh checkout, and tables that make sense."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ import pytest
 
 pytestmark = pytest.mark.demo
 
-GUIDED = ("semantic_content", "length")
+CONTROL = ("semantic_content", "parts_of_speech", "syntax_tree", "syntax_spans", "length")
+COMPOSITIONS = {"semantic_content+syntax_tree": "syntax_ctrl", "semantic_content+parts_of_speech": "pos_ctrl"}
 
 
 class Demo(NamedTuple):
-    """The folder of the results, what Snakemake said, and the table: value by (task, method, metric)."""
+    """The folder of the results, what Snakemake said, and the tables: value by (task, method, metric)."""
 
     results: Path
     told: str
     values: dict[tuple[str, str, str], float]
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -32,38 +38,53 @@ def demo(
     done = snakemake(folder, "--cores", "2", timeout=3600)
     assert done.code == 0, done.told[-5000:]
     results = folder / "results/demo"
-    with (results / "tables/control.csv").open(encoding="utf-8", newline="") as file:
-        rows = [
-            row for row in csv.DictReader(file) if (row["target_set"], row["selection"]) == ("all", "all")
-        ]
-    values = {(r["task"], r["method"], r["metric"]): float(r["value"]) for r in rows if r["value"]}
+    rows = [row for name in ("control", "composition") for row in read(results / f"tables/{name}.csv")]
+    whole = [r for r in rows if (r["target_set"], r["selection"]) in (("all", "all"), ("heldout", "all"))]
+    values = {(r["task"], r["method"], r["metric"]): float(r["value"]) for r in whole if r["value"]}
     return Demo(results, done.told, values)
 
 
-def test_guidance_controls_what_it_should(demo: Demo) -> None:
-    # 87.7 where it was measured; other processors train slightly other models.
-    assert demo.values["semantic_content", "diffusion_lm", "ctrl"] >= 80
-    assert demo.values["length", "diffusion_lm", "ctrl"] >= 90
+# Semantic content 87.7 where it was measured, syntax meant to be 90; other processors train other models.
+LEAST = {"semantic_content": 80, "parts_of_speech": 90, "syntax_tree": 85, "syntax_spans": 85, "length": 90}
 
 
-@pytest.mark.parametrize("task", GUIDED)
+@pytest.mark.parametrize(("task", "least"), LEAST.items())
+def test_guidance_controls_what_it_should(demo: Demo, task: str, least: float) -> None:
+    assert demo.values[task, "diffusion_lm", "ctrl"] >= least
+
+
+@pytest.mark.parametrize(("task", "syntax"), COMPOSITIONS.items())
+def test_both_halves_of_a_composition_are_controlled(demo: Demo, task: str, syntax: str) -> None:
+    assert demo.values[task, "diffusion_lm", "semantic_ctrl"] >= 60
+    assert demo.values[task, "diffusion_lm", syntax] >= 60
+
+
+@pytest.mark.parametrize("task", CONTROL)
 def test_the_unguided_model_meets_a_control_by_chance_only(demo: Demo, task: str) -> None:
     assert demo.values[task, "unguided", "ctrl"] < 45
 
 
-@pytest.mark.parametrize("task", GUIDED)
+@pytest.mark.parametrize("task", [*CONTROL, *COMPOSITIONS])
 def test_control_is_not_paid_with_fluency(demo: Demo, task: str) -> None:
     unguided = demo.values["unconditional", "unguided", "lm_score"]
     assert demo.values[task, "diffusion_lm", "lm_score"] <= 2 * unguided
 
 
-def test_people_do_what_their_annotation_says(demo: Demo) -> None:
+@pytest.mark.parametrize("task", CONTROL)
+def test_people_do_what_their_annotation_says(demo: Demo, task: str) -> None:
     """The judges are in order."""
-    assert demo.values["semantic_content", "human", "ctrl"] == demo.values["length", "human", "ctrl"] == 100
+    assert demo.values[task, "human", "ctrl"] == 100
 
 
-def test_the_table_is_there_to_be_read(demo: Demo) -> None:
-    markdown = (demo.results / "tables/control.md").read_text(encoding="utf-8")
-    assert "| diffusion_lm |" in markdown
-    assert "| diffusion_lm |" in demo.told
+def test_both_parsers_know_the_grammar(demo: Demo) -> None:
+    rows = [row for row in read(demo.results / "tables/judges.csv") if row["metric"] == "bracket F1"]
+    assert {row["judge"] for row in rows} == {"judge1", "judge2"}
+    assert all(float(row["value"]) >= 95 for row in rows)
+
+
+@pytest.mark.parametrize("name", ["control", "composition"])
+def test_the_tables_are_there_to_be_read(demo: Demo, name: str) -> None:
+    markdown = (demo.results / f"tables/{name}.md").read_text(encoding="utf-8")
+    assert "| diffusion_lm " in markdown
+    assert markdown in demo.told
     assert "The full reproduction: snakemake --cores all --config scale=paper" in demo.told
