@@ -6,6 +6,7 @@ tokenizer nor vocabulary. benepar's package holds the model; the training is our
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 import sys
@@ -147,8 +148,11 @@ def refer(path: Path, source: str) -> None:
     Raises:
         InputError: there is no such model, or it is no parser of English.
     """
-    _pretrained(path, source)
-    checkpoint.save(path, KIND, {"source": source}, {})
+    weights = _pretrained(path, source).state_dict()
+    content = hashlib.sha256(
+        "".join(checkpoint.digest(weights[name].float()) for name in sorted(weights)).encode()
+    )
+    checkpoint.save(path, KIND, {"source": source, "content": content.hexdigest()}, {})
 
 
 def load(path: Path) -> ChartParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from eval.oracles.treebanks import Tagged
 from pipeline import checkpoint
 from pipeline.errors import InputError
 from pipeline.progress import Progress
+from pipeline.tasks import UNIVERSAL_TAGS
 from pipeline.training import Batches
 
 KIND = "part-of-speech tagger"
+UNIVERSAL_PIPES = {"attribute_ruler", "morphologizer"}  # what turns fine-grained tags into universal ones
 BATCH = 256  # texts tagged together; changes no tag
 
 
@@ -89,8 +92,8 @@ def refer(path: Path, source: str) -> None:
     Raises:
         InputError: there is no such model, or it is no tagger of English.
     """
-    _pretrained(path, source)
-    checkpoint.save(path, KIND, {"source": source}, {})
+    content = hashlib.sha256(_pretrained(path, source).to_bytes()).hexdigest()
+    checkpoint.save(path, KIND, {"source": source, "content": content}, {})
 
 
 def load(path: Path) -> Language:
@@ -123,4 +126,8 @@ def _pretrained(path: Path, source: str) -> Language:
 def tag(nlp: Language, sentences: Iterable[Sequence[str]]) -> list[list[str]]:
     """The universal tags of sentences; pretrained pipelines derive them from their fine-grained ones."""
     docs = nlp.pipe((Doc(nlp.vocab, words=list(words)) for words in sentences), batch_size=BATCH)
-    return [[token.pos_ or token.tag_ for token in doc] for doc in docs]
+    return [[_universal(token.pos_ or token.tag_) for token in doc] for doc in docs]
+
+
+def _universal(tag: str) -> str:
+    return tag if tag in UNIVERSAL_TAGS else "X"  # spaCy's own SPACE, of a newline word

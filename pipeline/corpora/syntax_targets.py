@@ -117,6 +117,8 @@ def nearest_span(wanted: tuple[int, int, str], found: Sequence[Sequence[Any]]) -
 def _semantic(text: Text, row: Released | None, seed: int) -> dict[str, Any]:
     """A field of the sentence and its value, drawn if there are several."""
     fields = sorted((text.fields or {}).items())
+    if not fields:
+        raise InputError(f"text '{text.id}'", "no field to ask for", "compositions need a corpus with fields")
     field, value = min(fields, key=lambda pair: _key(seed, f"{text.id} {pair[0]}"))
     return {"field": field, "value": value}
 
@@ -124,6 +126,11 @@ def _semantic(text: Text, row: Released | None, seed: int) -> dict[str, Any]:
 def _span(text: Text, row: Released | None, seed: int) -> dict[str, Any]:
     """The span that the judge has for the released one, or one of its spans, drawn."""
     found = text.spans or []
+    if not found:
+        what = "the judge finds no constituent in it"
+        raise InputError(
+            f"text '{text.id}'", what, "leave the sentence out, or train the judge's parser longer"
+        )
     if row and row.span:
         first, last, label = nearest_span(row.span, found)
     else:

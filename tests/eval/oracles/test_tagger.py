@@ -146,3 +146,25 @@ def test_the_command_trains_on_its_half(world: Any, run_command: Any, tmp_path: 
     assert checkpoint.load(outputs["model"], tagger.KIND)[0]["trained_on"] == "embedded_second"
     done = run_command("eval.oracles.train_tagger", spec, {}, {"model": tmp_path / "other.safetensors"})
     assert done.code == 2 and "'corpus' is missing for embedded_second" in done.stderr
+
+
+def test_a_pipeline_without_universal_tags_is_refused(tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("tagger").add_label("NNP")
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "folder")
+    with pytest.raises(InputError, match="gives no universal tags; give one with attribute_ruler or morph"):
+        tagger.refer(tmp_path / "tagger.safetensors", str(tmp_path / "folder"))
+
+
+def test_a_source_that_was_trained_again_is_another_judge(world: Any, tmp_path: Path) -> None:
+    """The file that stands for it differs, so no cached reading of the old one is used."""
+    nlp = tagger.load(world.tagger)
+    files = [tmp_path / "first.safetensors", tmp_path / "second.safetensors"]
+    for file in files:
+        nlp.to_disk(tmp_path / "folder")
+        tagger.refer(file, str(tmp_path / "folder"))
+        model = nlp.get_pipe("tagger").model
+        node = next(n for n in model.walk() if n.has_param("b"))
+        node.set_param("b", node.get_param("b") + 1)
+    assert files[0].read_bytes() != files[1].read_bytes()

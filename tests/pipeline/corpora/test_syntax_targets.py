@@ -266,3 +266,16 @@ def test_every_task_needs_an_output(run_command: Callable[..., Any], tmp_path: P
     done = run_command(MODULE, SPEC, {"annotated": tmp_path / "annotated.jsonl"}, outputs)
     assert done.code == 2
     assert f"--output: '{SPEC['tasks'][0]}' is missing; add" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "lacking", "message"),
+    [
+        ("syntax_spans", {"spans": []}, "the judge finds no constituent in it; leave the sentence out"),
+        (WITH_TAGS, {"fields": None}, "no field to ask for; compositions need a corpus with fields"),
+    ],
+)
+def test_a_sentence_that_has_nothing_to_ask_for(task: str, lacking: dict[str, Any], message: str) -> None:
+    text = replace(TEXTS[0], **lacking)
+    with pytest.raises(InputError, match=f"text '{text.id}': {message}"):
+        list(make_targets(task, {"heldout": [text]}, [], 0))
