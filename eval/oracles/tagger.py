@@ -120,6 +120,11 @@ def _pretrained(path: Path, source: str) -> Language:
         raise InputError(
             path, f"'{source}' is no tagger of English", "give an English pipeline with a tagger"
         )
+    labels = set(nlp.pipe_labels["tagger"])
+    universal = bool(labels) and labels <= set(UNIVERSAL_TAGS)
+    if not universal and not UNIVERSAL_PIPES & set(nlp.pipe_names):
+        how = f"give one with {' or '.join(sorted(UNIVERSAL_PIPES))}"
+        raise InputError(path, f"'{source}' gives no universal tags", how)
     return nlp
 
 
