@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eval.layout import METHOD_ORDER, RELEASED, SELECTIONS, TARGET_SETS, TASKS, headline, ordered
+from eval.layout import METHOD_ORDER, REFUSED, RELEASED, SELECTIONS, TARGET_SETS, TASKS, headline, ordered
 from pipeline.tasks import COMPOSITIONS
 
 Cells = Mapping[tuple[str, str, str], Any]  # task, method, metric: a row of the table
@@ -97,12 +97,30 @@ def _main_tables(cells: Cells) -> list[str]:
             parts.append(f"#### {tasks[0]}")
         else:
             titles = [f"{task} {title}" for (task, _), title in zip(pairs, titles, strict=True)]
+        refused = _refused(cells, tasks)
         body = [
-            [method, *(_number_with_interval(cells.get((task, method, metric))) for task, metric in pairs)]
+            [method, *(_shown(cells.get((t, method, m)), (t, method) in refused) for t, m in pairs)]
             for method in ordered((method for task, method, _ in cells if task in tasks), METHOD_ORDER)
         ]
-        parts.append(markdown_table(["method", *titles], body))
+        parts += [markdown_table(["method", *titles], body), *_reasons(refused)]
     return parts
+
+
+def _refused(cells: Cells, tasks: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Why a method cannot do a task, by task and method."""
+    notes = {(task, method): str(row.note) for (task, method, _), row in cells.items() if task in tasks}
+    return {key: note.removeprefix(REFUSED) for key, note in notes.items() if note.startswith(REFUSED)}
+
+
+def _reasons(refused: Mapping[tuple[str, str], str]) -> list[str]:
+    """One line per reason: the methods that give it, and the tasks for which they do."""
+    lines = []
+    for reason in dict.fromkeys(refused.values()):
+        of_reason = [key for key, given in refused.items() if given == reason]
+        tasks = ordered((task for task, _ in of_reason), TASKS)
+        names = ordered((method for _, method in of_reason), METHOD_ORDER)
+        lines.append(f"n/a: {', '.join(names)} ({', '.join(tasks)}): {reason}.")
+    return lines
 
 
 def _beneath(cells: Cells) -> list[str]:
@@ -129,13 +147,13 @@ def _guards(cells: Cells, metrics: Iterable[str]) -> str:
     return markdown_table(["task", "method", *metrics], body)
 
 
-def _number_with_interval(row: Any | None) -> str:
-    """``83.5 [79.1, 87.2] (81.2)``, without what is absent."""
+def _shown(row: Any | None, refused: bool) -> str:
+    """``83.5 [79.1, 87.2] (81.2)``, without what is absent; ``n/a`` for what a method cannot do."""
     if row is None:
-        return "–"
+        return "n/a" if refused else "–"
     value, low, high, paper = (_number(x, row.metric) for x in (row.value, row.low, row.high, row.paper))
     interval = "" if np.isnan(row.low) else f" [{low}, {high}]"
-    return value + interval + ("" if np.isnan(row.paper) else f" ({paper})")
+    return ("n/a" if refused else value + interval) + ("" if np.isnan(row.paper) else f" ({paper})")
 
 
 def _number(value: float, metric: str) -> str:

@@ -1,11 +1,12 @@
 """The result tables: tidy rows for machines, and Markdown (:mod:`eval.markdown`).
 
 python -m eval.tables --spec SPEC \\
-    --input targets/TASK=FILE samples/CELL=FILE selected/CELL=FILE scores/CELL=FILE ... \\
+    --input targets/TASK=FILE samples/CELL=FILE selected/CELL=FILE scores/CELL=FILE ... [refusals=FILE] \\
     --output csv=FILE markdown=FILE [composition_csv=FILE composition_markdown=FILE]
 
 A CELL is ``task/method/seed0``. The compositions have tables of their own. The optional setting
-``exclude_targets`` says whether the sentences of the released targets were kept out of training.
+``exclude_targets`` says whether the sentences of the released targets were kept out of training;
+``refusals`` says which methods cannot do which tasks (:mod:`pipeline.refusals`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from eval.layout import ALL_TARGETS, METHOD_ORDER, TASKS, UNTOUCHED, headline, methods, ordered
+from eval.layout import ALL_TARGETS, METHOD_ORDER, REFUSED, TASKS, UNTOUCHED, headline, methods, ordered
 from eval.markdown import result_markdown
 from eval.paper import published
 from eval.score import corpus_guards, frame
@@ -26,7 +27,7 @@ from eval.statistics import bootstrap_interval, is_degenerate, target_means
 from eval.success import RELEASED_TARGETS, SECOND_JUDGE
 from pipeline.command import Job, command
 from pipeline.errors import InputError
-from pipeline.files import write_text
+from pipeline.files import read_json, write_text
 from pipeline.records import Sample, Score, Target, read_records
 from pipeline.tasks import COMPOSITIONS, UNCONDITIONAL
 
@@ -38,6 +39,7 @@ COLUMNS = (
     *("targets", "samples", "seeds", "paper", "note"),
 )
 NAN = float("nan")
+NOT_RUN = "not run"
 _SUCCESS = re.compile(r"((semantic|syntax|pos)_)?ctrl(_\w+)?|joint(_\w+)?")
 _PER_TEXT = ["lm_nll", "lm_nll_sum", "lm_tokens", "length", "doubled", "unk_rate", "copied"]
 _MISMATCH = "length_mismatch"  # of some tasks only
@@ -110,6 +112,16 @@ def result_table(scores: pd.DataFrame, guards: pd.DataFrame, seed: int = 0) -> p
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def explain(table: pd.DataFrame, refusals: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    """The table with the reason, by method and task, where a method was not run as it cannot do the task."""
+    reasons = [refusals.get(r.method, {}).get(r.task) for r in table.itertuples(index=False)]
+    notes = [
+        REFUSED + reason if reason is not None and note == NOT_RUN else note
+        for note, reason in zip(table["note"], reasons, strict=True)
+    ]
+    return table.assign(note=notes)
+
+
 def table_csv(table: pd.DataFrame) -> str:
     """The tidy table as CSV: four decimals, absent numbers as empty cells."""
     return str(table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
@@ -119,7 +131,7 @@ def _rows(cell: Cell, texts: pd.DataFrame, guards: pd.DataFrame, seed: int) -> l
     """All rows of one method on one task."""
     if texts.empty:
         expected = [metric for metric in headline(cell.task) if not metric.endswith(SECOND_JUDGE)]
-        estimates = {metric: Estimate(NAN, note="not run") for metric in expected}
+        estimates = {metric: Estimate(NAN, note=NOT_RUN) for metric in expected}
     else:
         estimates = _text_estimates(cell, texts, seed) | _set_estimates(cell, texts, guards)
     counts = (texts["target_id"].nunique(), len(texts), texts["seed"].nunique())
@@ -225,6 +237,7 @@ def main(job: Job) -> None:
     """Write the tables: over all targets, those that no setting was chosen on, and every other set."""
     for kind in ("selected", "scores"):
         require("--input", job.inputs, kind, cells(job.inputs, "samples"))
+    refusals = read_json(job.inputs["refusals"]) if "refusals" in job.inputs else {}
     sets = target_sets(_read(job, "targets", Target))
     records = Records(
         _read(job, "scores", Score), _read(job, "samples", Sample), _read(job, "selected", Sample)
@@ -238,7 +251,7 @@ def main(job: Job) -> None:
     for prefix, (title, wanted) in parts.items():
         csv, markdown = (job.outputs.get(f"{prefix}{kind}") for kind in ("csv", "markdown"))
         if csv or markdown:
-            table = tabulate(records, sets, wanted, job.spec["seed"])
+            table = explain(tabulate(records, sets, wanted, job.spec["seed"]), refusals)
             if csv:
                 write_text(csv, table_csv(table))
             if markdown:  # the sentences of released compositions are validation texts, never trained on

@@ -63,7 +63,8 @@ def command(
 ) -> None:
     """Run ``main`` on the command line's job and write a sidecar beside the first output.
 
-    Where the specification has ``use_stored``, outputs that are stored with the job's signature are copied.
+    Where the specification has ``use_stored``, outputs that are stored with the job's signature are copied;
+    the sidecar then tells the time, device and packages of the run that made them.
 
     Args:
         inputs, outputs: names that must be given. open_ended: further inputs and outputs are welcome.
@@ -72,9 +73,12 @@ def command(
         job = _parse(sys.argv[1:], inputs, outputs, open_ended)
         settings = {"threads": 1, **job.spec}
         set_threads(settings["threads"])
-        with write_sidecar(job.outputs, settings, job.inputs, job.signature):
-            if not (settings.get("use_stored") and restore(job.outputs, job.signature)):
+        with write_sidecar(job.outputs, settings, job.inputs, job.signature) as sidecar:
+            made = restore(job.outputs, job.signature) if settings.get("use_stored") else None
+            if made is None:
                 main(job)
+            else:
+                sidecar |= made | {"restored": True}
         shutil.rmtree(job.work, ignore_errors=True)  # the outputs stand, so the state has served
 
 
@@ -102,7 +106,7 @@ class exit_codes:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, InputError):
-            print(f"error: {error}", file=sys.stderr)
+            sys.stderr.write(f"error: {error}\n")  # one write, so that no other job's line gets into it
             raise SystemExit(2) from None
 
 

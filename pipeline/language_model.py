@@ -6,7 +6,7 @@ fine-tuned by the same code. One file holds weights, configuration and tokenizer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,8 +18,11 @@ from tokenizers.models import WordLevel
 from torch import Tensor, nn
 
 from pipeline import checkpoint
+from pipeline.command import Job
 from pipeline.corpora.vocabulary import END, SPECIALS, START, Vocabulary
+from pipeline.device import device
 from pipeline.errors import InputError
+from pipeline.records import Text, read_records
 from pipeline.training import Batches, TrainingSettings, train
 
 if TYPE_CHECKING:
@@ -27,16 +30,16 @@ if TYPE_CHECKING:
 
 KIND = "language model"
 IGNORED = -100
-BATCH_ROWS = 128  # rows (beams) that are written together; 256 are slower on a CPU, whose caches they miss
 TOKENS_PER_WORD = 3  # of sub-word models at most: the release allows 200 tokens for 64 words
 END_OF_TEXT = "<|endoftext|>"  # begins and ends a text of a pretrained GPT-2
 
 
 @dataclass(frozen=True)
 class LanguageModelSettings:
-    """``source`` is ``train`` (from scratch, word level), a hub name or a local folder of a GPT-2.
+    """``source`` is ``train`` (from scratch, word level), ``shared`` (the run's shared language model), or a
+    hub name or a local folder of a GPT-2.
 
-    A pretrained model brings its own ``hidden``, ``layers``, ``heads`` and ``positions``.
+    A shared or pretrained model brings its own ``hidden``, ``layers``, ``heads`` and ``positions``.
     """
 
     source: str
@@ -77,6 +80,8 @@ class LanguageModel(nn.Module):
         tokenizer.encode_special_tokens = True  # a text that spells <|endoftext|> must not end its sequence
         tokens = {"bos_token_id": self.start, "eos_token_id": self.end, "pad_token_id": self.pad}
         network.generation_config = GenerationConfig(**tokens)  # a hub model's own may penalise or cut
+        barred = ("START", "PAD", *prompt_only) if self.word_level else ()
+        self.barred = [tokenizer.token_to_id(name) for name in barred]  # no text may have them
         self._known = {word: i for word, i in tokenizer.get_vocab().items() if word not in SPECIALS}
         self._written = {word: i for word, i in self._known.items() if word not in self.prompt_only}
 
@@ -99,7 +104,7 @@ class LanguageModel(nn.Module):
 
     def decode(self, ids: Sequence[int]) -> list[str]:
         """Words of token ids, up to the first END."""
-        kept = self._before_end(ids)
+        kept = self.before_end(ids)
         if self.word_level:
             return [word for word in map(self.tokenizer.id_to_token, kept) if word not in ("START", "PAD")]
         added = self.tokenizer.get_added_tokens_decoder()  # whole words that swallowed the space before them
@@ -107,7 +112,8 @@ class LanguageModel(nn.Module):
         text: str = self.tokenizer.decoder.decode([piece for pair in pieces for piece in pair])
         return text.split()
 
-    def _before_end(self, ids: Sequence[int]) -> list[int]:
+    def before_end(self, ids: Sequence[int]) -> list[int]:
+        """The token ids before the first END."""
         return list(ids)[: list(ids).index(self.end)] if self.end in ids else list(ids)
 
     def row(self, words: Sequence[str], prompt: Sequence[str] = ()) -> Row:
@@ -147,36 +153,9 @@ class LanguageModel(nn.Module):
         )
         return flat.view_as(labels)
 
-    def sample(
-        self, prompts: Sequence[list[int]], generators: Sequence[torch.Generator], longest: int,
-        temperature: float,
-    ) -> list[list[int]]:  # fmt: skip
-        """Ancestral samples: every token is drawn from the whole softmax of logits / ``temperature``.
-
-        Args:
-            prompts: token ids before START, one row per text; may be empty.
-            generators: one CPU generator per row, so that a text does not depend on its batch.
-            longest: most words; a text that has not ended by then is cut.
-            temperature: 0 is greedy.
-
-        Returns:
-            The new token ids of each row before END. START, PAD and prompt-only words are never written.
-
-        Raises:
-            InputError: prompt and text are longer than the model's positions.
-        """
-
-        def noise(rows: Sequence[int]) -> list[GumbelNoise]:
-            return [GumbelNoise([generators[i] for i in rows], temperature)]
-
-        return self._generate(prompts, longest, 1, noise)
-
-    def search(self, prompts: Sequence[list[int]], beams: int, longest: int) -> list[list[int]]:
-        """Beam search for the text with the highest mean log-probability per token; one beam is greedy.
-
-        Arguments, result and errors are those of :meth:`sample`.
-        """
-        return self._generate(prompts, longest, beams, lambda rows: [])
+    def most_tokens(self, words: int) -> int:
+        """Most tokens of a text of so many words."""
+        return words if self.word_level else words * TOKENS_PER_WORD
 
     def check_length(self, tokens: int) -> None:
         """Check that ``tokens`` can be read at once.
@@ -187,40 +166,6 @@ class LanguageModel(nn.Module):
         if tokens > (positions := self.network.config.n_positions):
             what = f"has {positions} positions, but a text with its prompt needs {tokens}"
             raise InputError(KIND, what, "use shorter texts, or train a model with more positions")
-
-    def _generate(
-        self, prompts: Sequence[list[int]], longest: int, beams: int,
-        noise: Callable[[Sequence[int]], list[GumbelNoise]],
-    ) -> list[list[int]]:  # fmt: skip
-        """Write rows of similar prompt length together; ``noise`` gives the noise of a batch of rows."""
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        written: list[list[int]] = [[]] * len(prompts)
-        size = max(1, BATCH_ROWS // beams)
-        for rows in (order[i : i + size] for i in range(0, len(order), size)):
-            ids = self._continue([[*prompts[i], self.start] for i in rows], longest, beams, noise(rows))
-            for row, new in zip(rows, ids, strict=True):
-                written[row] = new
-        return written
-
-    @torch.no_grad()
-    def _continue(
-        self, given: Sequence[list[int]], longest: int, beams: int, noise: list[GumbelNoise]
-    ) -> list[list[int]]:
-        """Continue one batch, padded on the left; positions follow from the mask."""
-        from transformers import LogitsProcessorList
-
-        device = self.network.device
-        ids = padded([row[::-1] for row in given], self.pad).flip(1).to(device)  # [B, L]
-        mask = padded([[1] * len(row) for row in given], 0).flip(1).to(device)
-        steps = longest if self.word_level else longest * TOKENS_PER_WORD
-        self.check_length(ids.shape[1] + steps - 1)
-        names = ("START", "PAD", *self.prompt_only) if self.word_level else ()
-        barred = [self.tokenizer.token_to_id(name) for name in names] or None
-        new = self.network.generate(
-            ids, attention_mask=mask, max_new_tokens=steps, do_sample=False, num_beams=beams,
-            suppress_tokens=barred, logits_processor=LogitsProcessorList(noise),
-        )[:, ids.shape[1] :]  # fmt: skip
-        return [self._before_end(row) for row in new.tolist()]
 
     def save(self, path: Path, settings: LanguageModelSettings, **extra: Any) -> None:
         """Write one safetensors file with configuration, tokenizer and ``extra`` in its header."""
@@ -250,26 +195,6 @@ class LanguageModel(nn.Module):
         return cls(network, tokenizer, header["start"], header["end"], header["prompt_only"]).eval()
 
 
-class GumbelNoise:
-    """Makes a greedy step a draw: argmax(logits + temperature * Gumbel noise) follows the softmax.
-
-    Each row draws from its own generator, one number per word and step, also after its END.
-    """
-
-    def __init__(self, generators: Sequence[torch.Generator], temperature: float) -> None:
-        self.generators, self.temperature = generators, temperature
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Noisy scores [B, V]; ``input_ids`` belongs to the interface of logits processors."""
-        uniform = torch.empty(scores.shape)
-        for row, generator in zip(uniform, self.generators, strict=True):
-            row.uniform_(generator=generator)
-        uniform.clamp_(min=torch.finfo(uniform.dtype).tiny)  # log(0) would be infinite
-        noise = uniform.log_().neg_().log_().neg_()
-        noisy: Tensor = scores + self.temperature * noise.to(scores.device)
-        return noisy
-
-
 def build(
     settings: LanguageModelSettings, vocabulary: Vocabulary, extra: Sequence[str], seed: int
 ) -> LanguageModel:
@@ -286,6 +211,33 @@ def build(
     if settings.source == "train":
         return _scratch(settings, vocabulary, extra).eval()
     return _pretrained(settings, extra).eval()
+
+
+def extended(
+    model: LanguageModel, settings: LanguageModelSettings, extra: Sequence[str], seed: int
+) -> LanguageModel:
+    """A word-level model that can also read ``extra`` words in prompts; ``seed`` is of their new vectors.
+
+    It takes over the network of ``model``. Only the dropout rate of ``settings`` counts.
+
+    Raises:
+        InputError: the model is not word level.
+    """
+    if not model.word_level:
+        what = "a sub-word model has no vocabulary of words to extend"
+        raise InputError(KIND, what, "fine-tune the pretrained model itself, or train the shared one")
+    torch.manual_seed(seed)
+    known = model.tokenizer.get_vocab()
+    prompt_only = [word for word in dict.fromkeys(extra) if word not in known]
+    words = [*sorted(known, key=known.__getitem__), *prompt_only]
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="UNK"))
+    model.network.resize_token_embeddings(len(words), mean_resizing=False)
+    for part in model.network.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = settings.dropout
+    model.network.config.update(_dropout(settings))
+    start, end = (model.tokenizer.id_to_token(i) for i in (model.start, model.end))
+    return LanguageModel(model.network, tokenizer, start, end, [*model.prompt_only, *prompt_only]).eval()
 
 
 def fit(
@@ -309,6 +261,27 @@ def fit(
         return mean
 
     train(model, loss, settings, work, name, digest)
+
+
+def train_on_corpus(job: Job, name: str) -> None:
+    """Train on the training texts as they are, words outside the vocabulary as UNK; save the model.
+
+    ``job.spec`` has ``model`` and ``training``; ``name`` is for the progress line.
+
+    Raises:
+        InputError: no text fits the model's positions.
+    """
+    vocabulary = Vocabulary.load(job.inputs["vocabulary"])
+    settings, training = LanguageModelSettings(**job.spec["model"]), TrainingSettings(**job.spec["training"])
+    model = build(settings, vocabulary, [], training.seed).to(device())
+    texts = [text.tokens for text in read_records(job.inputs["corpus"], Text) if text.split == "train"]
+    known = [[word if word in vocabulary else "UNK" for word in tokens] for tokens in texts]
+    rows = [row for row in map(model.row, known) if len(row.ids) <= settings.positions]
+    if not rows:
+        what = f"no text fits {settings.positions} positions"
+        raise InputError(job.inputs["corpus"], what, f"raise {name}.model.positions")
+    fit(model, rows, training, job.work, name, job.signature)
+    model.save(job.outputs["model"], settings, vocabulary=vocabulary.digest())
 
 
 def padded(sequences: Sequence[Sequence[int]], pad: int) -> Tensor:

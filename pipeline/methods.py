@@ -17,6 +17,7 @@ import torch
 
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError, nearest
+from pipeline.fingerprint import method_modules
 from pipeline.records import Sample, Target
 from pipeline.seeding import generator
 from pipeline.tasks import TASKS
@@ -61,7 +62,7 @@ class Method(ABC):
         for task in {target.task for target in targets}:
             self.require(task)
         requests = [Request(target, index) for target in targets for index in range(samples_per_target)]
-        written = self.write(requests, seed)
+        written = self.write(requests, seed) if requests else iter(())
         for request, (words, forward, backward) in zip(requests, written, strict=True):
             target = request.target
             yield Sample(
@@ -78,8 +79,12 @@ class Method(ABC):
     def require(self, task: str) -> None:
         """Check that the method supports ``task``."""
         if task not in self.tasks:
-            why = self.refusals.get(task, f"it supports {', '.join(sorted(self.tasks))}")
-            raise InputError(f"method '{self.name}'", f"not applicable to {task}", why)
+            raise InputError(f"method '{self.name}'", f"not applicable to {task}", self.refusal(task))
+
+    @classmethod
+    def refusal(cls, task: str) -> str:
+        """Why the method cannot do ``task``, which it does not support."""
+        return cls.refusals.get(task, f"it supports {', '.join(sorted(cls.tasks))}")
 
     def generator(self, request: Request, seed: int) -> torch.Generator:
         """The request's own randomness, whatever batch it is in."""
@@ -90,20 +95,31 @@ class Method(ABC):
 def load_method(
     name: str, settings: Mapping[str, Any], vocabulary: Vocabulary, models: Mapping[str, Path]
 ) -> Method:
-    """Make the method instance ``name`` from its module (the project's only dynamic import).
+    """Make the method instance ``name`` from its module.
+
+    Raises:
+        InputError: as :func:`method_class`.
+    """
+    return method_class(name, settings["module"])(name, settings, vocabulary, models)
+
+
+def method_class(name: str, module: str) -> type[Method]:
+    """The class that the module of the method instance ``name`` defines (our only dynamic import).
 
     Raises:
         InputError: the module is missing, or its METHOD is missing, no Method or of unknown tasks.
     """
-    where, module = f"methods.{name}.module", settings["module"]
+    where = f"methods.{name}.module"
     try:
         kind = getattr(importlib.import_module(module), "METHOD", None)
     except ModuleNotFoundError as error:
-        raise InputError(where, f"cannot import '{module}' ({error})", "correct it") from None
+        itself = f"{module}.".startswith(f"{error.name}.")  # or else a module that it imports
+        how = nearest(module, method_modules()) if itself else f"install {error.name}, or correct its name"
+        raise InputError(where, f"cannot import '{module}' ({error})", how) from None
     if not (isinstance(kind, type) and issubclass(kind, Method)):
         how = "set METHOD = YourMethod in it, a subclass of pipeline.methods.Method"
         raise InputError(where, f"'{module}' defines no METHOD", how)
     for task in sorted(kind.tasks):
         if task not in TASKS:
             raise InputError(where, f"METHOD names the unknown task '{task}'", nearest(task, TASKS))
-    return kind(name, settings, vocabulary, models)
+    return kind

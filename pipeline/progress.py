@@ -30,7 +30,8 @@ class Progress:
         left = (self.total - step) / speed if speed else 0.0
         told = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
         line = f"{self.name}: {step}/{self.total}  {told}  {speed:.1f}/s  {_clock(left)} left"
-        print(line, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{line}\n")  # one write, so that no other job's line gets into it
+        sys.stderr.flush()
 
 
 def _clock(seconds: float) -> str:

@@ -25,16 +25,20 @@ PACKAGES = (
 @contextmanager
 def write_sidecar(
     outputs: Mapping[str, Path], spec: Mapping[str, Any], inputs: Mapping[str, Path], signature: str
-) -> Iterator[None]:
+) -> Iterator[dict[str, Any]]:
     """Record the run of the block beside its first output, once it has succeeded.
 
     Args:
         signature: of the job (:mod:`pipeline.store`).
+
+    Yields:
+        An empty mapping; what the block puts in it takes the place of what is recorded otherwise.
     """
     network = network_calls()
     before = len(network)
     began, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
-    yield
+    otherwise: dict[str, Any] = {}
+    yield otherwise
     first = next(iter(outputs.values()))
     write_json(
         first.with_name(first.name + ".run.json"),
@@ -52,8 +56,10 @@ def write_sidecar(
             "device": _device(),
             "start": began,
             "seconds": round(time.monotonic() - clock, 3),
+            "restored": False,
             "network_calls": len(network) - before,
-        },
+        }
+        | otherwise,
     )
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from pipeline.errors import InputError, nearest
 from pipeline.files import read_lines
+from pipeline.fingerprint import ROOMS, method_modules
 from pipeline.tasks import require_task
 
 FOLDER = Path(__file__).parent / "config"
@@ -130,11 +131,17 @@ def _defaults(schema: Settings) -> Any:
 def _method(name: str, settings: Settings) -> Settings:
     """A method instance with its module's defaults and its guidance preset filled in."""
     where = f"methods.{name}"
+    known = _schema()["properties"]["methods"]["default"]
+    if isinstance(settings, Mapping) and "module" not in settings and name not in known:
+        how = f"{nearest(str(name), known)} or give it a module"
+        raise InputError(where, f"unknown method '{name}'", how)
     _validate(settings, _resolved({"$ref": "#/$defs/method"}), where)
     for task in settings["tasks"]:
         require_task(task, f"{where}.tasks")
     modules = _schema()["$defs"]["modules"]
-    if settings["module"] not in modules:
+    if (module := settings["module"]) not in modules:
+        if module.split(".")[0] in ROOMS and module not in (ours := method_modules()):
+            raise InputError(f"{where}.module", f"no method in '{module}'", nearest(module, ours))
         return settings
     schema = modules[settings["module"]]
     _check_keys(settings, schema, where, "")

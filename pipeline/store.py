@@ -5,6 +5,7 @@ python -m pipeline.store --scale small
 Every stored file stands in ``signatures.json`` with the signature of the job that made it: the command, its
 settings and its inputs' signatures. A job whose signature is stored copies the stored files. Code is not
 part of a signature (a sidecar records it), so that a refactoring does not make stored models worthless.
+A copied file's sidecar keeps the time, device and packages of the run that made it.
 """
 
 from __future__ import annotations
@@ -81,27 +82,31 @@ def _is_whole(path: Path, digest: str, source: Path) -> bool:
     return path.is_relative_to(source) and path.is_file() and sha256(path) == digest
 
 
-def restore(outputs: Mapping[str, Path], own: str) -> bool:
-    """Copy a job's outputs from the store if all of them are there with its signature."""
-    found = {path: _stored(path) for path in outputs.values()}
+def restore(outputs: Mapping[str, Path], own: str) -> dict[str, Any] | None:
+    """Copy a job's outputs from the store if all of them are there with its signature.
+
+    Returns:
+        What the sidecar of the run that made them said under :data:`SIDECAR_KEYS`; None: nothing was copied.
+    """
+    found: list[tuple[Path, Path]] = []
+    run: dict[str, Any] = {}
     for name, path in outputs.items():
-        place = found[path]
-        if place is None or _index(place[0]).get(str(place[1]), {}).get("signature") != f"{own}/{name}":
-            return False
-        if not _packed(place[0] / place[1]).is_file():
-            return False
-    for path, place in found.items():
-        assert place is not None
-        _unpack(place[0] / place[1], path)
-    print(f"using stored {', '.join(map(str, outputs.values()))}", file=sys.stderr)
-    return True
+        stored, run = _stored(path)
+        if run.get("signature") != f"{own}/{name}" or not stored.is_file():
+            return None
+        found.append((stored, path))
+    for stored, path in found:
+        _unpack(stored, path)
+    sys.stderr.write(f"using stored {', '.join(map(str, outputs.values()))}\n")
+    return {key: run[key] for key in SIDECAR_KEYS}
 
 
-def _stored(path: Path) -> tuple[Path, Path] | None:
-    """The stored folder of a result's scale and the result's path in it."""
+def _stored(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The file that holds a result in the store, and what the index says about it: nothing if not stored."""
     if len(path.parts) < 3 or path.parts[0] != "results":
-        return None
-    return STORED / path.parts[1], Path(*path.parts[2:])
+        return path, {}
+    folder, place = STORED / path.parts[1], Path(*path.parts[2:])
+    return _packed(folder / place), _index(folder).get(str(place), {})
 
 
 def _index(folder: Path) -> dict[str, Any]:
@@ -127,7 +132,7 @@ def _packed(stored: Path) -> Path:
 
 def _unpack(stored: Path, path: Path) -> None:
     with atomic(path) as temporary:
-        temporary.write_bytes(read_bytes(_packed(stored)))
+        temporary.write_bytes(read_bytes(stored))
 
 
 def _in_bf16(source: Path, target: Path) -> None:

@@ -66,6 +66,12 @@ def real_data() -> Path:
     return folder
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--methods", metavar="FILE", help="configuration whose methods test_conformance.py tests"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[deselected] = 0
 

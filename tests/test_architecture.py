@@ -142,9 +142,9 @@ def test_what_the_workflow_imports_is_light() -> None:
     assert not HEAVY & set(done.stdout.split())
 
 
-def ledger_rows() -> list[tuple[str, str]]:
-    """The choice and the file cell of each row of the ledger."""
-    lines = (ROOT / "diffusion_lm/LEDGER.md").read_text(encoding="utf-8").splitlines()
+def ledger_rows(room: str) -> list[tuple[str, str]]:
+    """The choice and the file cell of each row of a room's ledger."""
+    lines = (ROOT / room / "LEDGER.md").read_text(encoding="utf-8").splitlines()
     rows = [
         [cell.strip() for cell in line.strip().strip("|").split("|")]
         for line in lines
@@ -167,8 +167,9 @@ def defined(path: Path) -> set[str]:
     return set(walk(tree(path), ""))
 
 
-def test_every_entry_of_the_ledger_resolves() -> None:
-    rows = ledger_rows()
+@pytest.mark.parametrize("room", ["diffusion_lm", "baselines"])
+def test_every_entry_of_a_ledger_resolves(room: str) -> None:
+    rows = ledger_rows(room)
     assert rows
     for choice, cell in rows:
         places = re.findall(r"([\w./]+\.py)::([\w.]+)", cell)

@@ -7,10 +7,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, nearest
 from pipeline.fingerprint import fingerprint
 from pipeline.settings import merged, resolve, tuning
-from pipeline.tasks import SYNTAX
+from pipeline.tasks import SYNTAX, parts
 
 if not Path("Snakefile").is_file():
     sys.exit("error: run snakemake in the repository's root folder; results go to results/")
@@ -30,6 +30,7 @@ METHODS = S["methods"]
 TUNING = tuning()
 TASKS = sorted({task for method in METHODS.values() for task in method["tasks"]})
 JUDGES = S["judges"]
+MOST_WORDS = S["diffusion"]["model"]["positions"] - 2  # of any text: START and END are positions too
 READINGS = "results/cache/readings.sqlite"  # what judges have read, by sentence, for all scales and runs
 
 
@@ -47,7 +48,7 @@ wildcard_constraints:
 def spec(**settings):
     """A stage's settings as JSON; threads and the use of stored results belong to all stages."""
     common = {"threads": S["threads"], "use_stored": S["use_stored"]}
-    return json.dumps({**settings, **common}, ensure_ascii=False, sort_keys=True)
+    return json.dumps({**common, **settings}, ensure_ascii=False, sort_keys=True)
 
 
 def model(name):
@@ -92,27 +93,40 @@ def inputs_option(files):
     return f"--input {named(files)}" if files else ""
 
 
+def check_cell(method, task):
+    """End the run if the method does not exist or is not configured for the task."""
+    try:
+        if method not in METHODS:
+            raise InputError(f"method '{method}'", "no such method", nearest(method, METHODS))
+        if task not in METHODS[method]["tasks"]:
+            how = f"it runs {', '.join(METHODS[method]['tasks'])}"
+            raise InputError(f"method '{method}'", f"not configured for {task}", how)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 def models_of(wildcards):
     """The trained files that a method reads for a task, by the names its configuration gives them."""
-    if wildcards.method not in METHODS:
+    if wildcards.method == "human":  # of a rule of its own
         return {}
+    check_cell(wildcards.method, wildcards.task)
     named_models = METHODS[wildcards.method]["tasks"][wildcards.task]
     return {name: model(file) for name, file in named_models.items()}
 
 
 def settings_of(wildcards):
-    """A method's own settings, with guidance for this task only: other tasks' guidance reruns nothing."""
+    """A method's own settings, with those of this task only: another task's guidance reruns nothing."""
     method = {key: value for key, value in METHODS[wildcards.method].items() if key != "tasks"}
-    if "guidance" in method:
-        method["guidance"] = {
-            task: value for task, value in method["guidance"].items() if task == wildcards.task
-        }
+    read = {"guidance": (wildcards.task,), "strength": (wildcards.task, *parts(wildcards.task))}
+    for key in read.keys() & method.keys():
+        method[key] = {task: value for task, value in method[key].items() if task in read[key]}
     return spec(
         name=wildcards.method,
         method=method,
         samples=method.get("samples", S["samples"][wildcards.task]),
         seed=int(wildcards.seed),
-        most_words=S["diffusion"]["model"]["positions"] - 2,
+        most_words=MOST_WORDS,
     )
 
 
@@ -122,7 +136,8 @@ def classifier_settings(wildcards):
     return spec(**S["classifiers"][wildcards.task], **task)
 
 
-TABLES = ("control", "composition", "judges")
+TABLES = ("control", "composition", "judges", "cost")
+REFUSALS = f"{RESULTS}/refusals.json"  # which method cannot do which task, and why
 KINDS = ("samples", "selected", "scores")
 
 
@@ -134,6 +149,27 @@ def table_files():
             for name, path in cells(kind, task).items():
                 files[name.replace(kind, f"{kind}/{task}", 1)] = path
     return files
+
+
+def cost_files():
+    """The texts of every method, and every model that a method or a judge reads."""
+    samples = {
+        f"samples/{task}/{name.removeprefix('samples/')}": path
+        for task in TASKS
+        for name, path in cells("samples", task).items()
+        if not name.startswith("samples/human/")
+    }
+    read = {file for method in METHODS.values() for files in method["tasks"].values() for file in files.values()}
+    models = sorted({*read, "teacher", *judges_of(SYNTAX[0])})
+    return samples | {f"models/{name}": model(name) for name in models}
+
+
+def trial_counts():
+    """How many settings of each method were tried, by task."""
+    return {
+        task: {method: len(found) for method, found in by_method.items()}
+        for task, by_method in TUNING["trials"].items()
+    }
 
 
 def show_table():
@@ -165,7 +201,7 @@ def trial_settings(wildcards):
         method={key: value for key, value in resolved.items() if key != "tasks"},
         samples=resolved.get("samples", TUNING["samples"]),
         seed=TUNING["seed"],
-        most_words=S["diffusion"]["model"]["positions"] - 2,
+        most_words=MOST_WORDS,
         tuned_on=True,
     )
 

@@ -67,7 +67,7 @@ rule syntax_targets:
             **S["syntax"],
             data_dir=S["data_dir"],
             tasks=SYNTAX_TASKS,
-            most_words=S["diffusion"]["model"]["positions"] - 2,
+            most_words=MOST_WORDS,
         ),
         code=fingerprint("pipeline.corpora.syntax_targets"),
         targets=named({task: f"{RESULTS}/targets/{task}.jsonl" for task in SYNTAX_TASKS}),

@@ -1,6 +1,26 @@
+rule refusals:
+    output:
+        REFUSALS,
+    params:
+        spec=spec(methods={name: {"module": method["module"]} for name, method in METHODS.items()}),
+        code=fingerprint("pipeline.refusals", *{method["module"] for method in METHODS.values()}),
+    log:
+        f"{RESULTS}/logs/refusals.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/refusals.jsonl"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m pipeline.refusals --spec {params.spec:q} --output refusals={output} 2> >(tee {log} >&2)"
+
+
 rule control_table:
     input:
         list(table_files().values()),
+        refusals=REFUSALS,
     output:
         csv=f"{RESULTS}/tables/control.csv",
         markdown=f"{RESULTS}/tables/control.md",
@@ -20,9 +40,34 @@ rule control_table:
     conda:
         ENVIRONMENT
     shell:
-        "$python -m eval.tables --spec {params.spec:q} --input {params.inputs} "
+        "$python -m eval.tables --spec {params.spec:q} --input refusals={input.refusals} {params.inputs} "
         "--output csv={output.csv} markdown={output.markdown} composition_csv={output.composition_csv} "
         "composition_markdown={output.composition_markdown} 2> >(tee {log} >&2)"
+
+
+rule cost_table:
+    input:
+        list(cost_files().values()),
+    output:
+        csv=f"{RESULTS}/tables/cost.csv",
+        training_csv=f"{RESULTS}/tables/training.csv",
+        markdown=f"{RESULTS}/tables/cost.md",
+    params:
+        spec=spec(trials=trial_counts(), use_stored=False),  # times are those of this run's files
+        code=fingerprint("eval.cost"),
+        inputs=named(cost_files()),
+    log:
+        f"{RESULTS}/logs/cost_table.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/cost_table.jsonl"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m eval.cost --spec {params.spec:q} --input {params.inputs} --output csv={output.csv} "
+        "training_csv={output.training_csv} markdown={output.markdown} 2> >(tee {log} >&2)"
 
 
 rule store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ import pytest
 from eval.layout import COMPOSITION_METHODS, METHODS
 from eval.markdown import markdown_table, result_markdown
 from eval.select import select_samples
-from eval.tables import COLUMNS, result_table, table_csv, target_sets
+from eval.tables import COLUMNS, explain, result_table, table_csv, target_sets
 from pipeline.records import Sample, Score, Target, write_records
 
 NO_GUARDS = pd.DataFrame(columns=["task", "method", "target_set", "selection", "metric", "value"])
@@ -296,6 +297,83 @@ def test_a_composition_shows_both_halves_and_their_joint_success() -> None:
     assert [line[0] for line in main[2:]] == list(COMPOSITION_METHODS)
 
 
+# --- what a method cannot do
+
+REFUSALS = {"pplm": {"parts_of_speech": "it has no positions", "length": "it sees no end"}, "fudge": {}}
+
+
+def refused(rows: list[dict], refusals: dict[str, dict[str, str]] = REFUSALS) -> pd.DataFrame:
+    return explain(table(rows), refusals)
+
+
+def under(markdown: str, table: int) -> list[str]:
+    """What stands directly beneath a table, before the next table or heading."""
+    blocks = markdown.split("\n\n")
+    first = [i for i, block in enumerate(blocks) if block.startswith("|")][table] + 1
+    last = next((i for i in range(first, len(blocks)) if blocks[i][0] in "|#"), len(blocks))
+    return [block.rstrip() for block in blocks[first:last]]
+
+
+def test_the_reason_stands_where_a_method_cannot_do_a_task() -> None:
+    result = refused([*of_syntax(), *two_targets(task="semantic_content", target_set="heldout")])
+    notes = {(r.task, r.method): r.note for r in result.itertuples() if r.method in ("pplm", "fudge")}
+    assert notes == {
+        ("parts_of_speech", "pplm"): "not applicable: it has no positions",
+        ("parts_of_speech", "fudge"): "not run",
+        ("semantic_content", "pplm"): "not run",
+        ("semantic_content", "fudge"): "not run",
+    }
+
+
+def test_without_refusals_nothing_changes_and_texts_beat_a_refusal() -> None:
+    rows = [*of_syntax(), *of_syntax("heldout", method="pplm")]
+    pd.testing.assert_frame_equal(refused(rows, {}), table(rows))
+    pd.testing.assert_frame_equal(refused(rows), table(rows))
+
+
+def test_what_a_method_cannot_do_is_na_in_every_column_of_the_task() -> None:
+    """Also in that of the second judge, which has no row where there are no texts."""
+    result = refused(of_syntax())
+    main = tables_of(result_markdown(result))[0]
+    cells = {line[0]: line[1:] for line in main[2:]}
+    assert list(cells) == list(METHODS)
+    assert cells["pplm"] == ["n/a"] * 3
+    assert cells["fudge"] == ["– (27.0)", "–", "– (7.96)"]
+    assert main[0][2] == "parts_of_speech judge 2"
+
+
+def test_a_published_value_stays_beside_na() -> None:
+    result = refused(two_targets(), {"pplm": {"semantic_content": "it has no gradient"}})
+    cells = {line[0]: line[1:] for line in tables_of(result_markdown(result))[0][2:]}
+    assert cells["pplm"] == ["n/a (9.9)", "n/a (5.32)"]
+    assert cells["ft_search"] == ["– (89.9)", "– (1.78)"]
+
+
+def test_every_reason_has_one_line_beneath_its_table() -> None:
+    tasks = ("parts_of_speech", "syntax_tree", "length")
+    rows = [row | {"task": task} for task in tasks for row in of_syntax()]
+    reasons = {"pplm": {**REFUSALS["pplm"], "syntax_tree": "it has no positions"}}
+    markdown = result_markdown(refused(rows, reasons | {"fudge": {"length": "it sees no end"}}))
+    assert under(markdown, 0) == ["n/a: pplm (parts_of_speech, syntax_tree): it has no positions."]
+    assert under(markdown, 1) == ["n/a: pplm, fudge (length): it sees no end."]
+    assert "n/a" not in result_markdown(table(rows))
+
+
+def test_a_composition_tells_what_its_methods_cannot_do() -> None:
+    result = refused(composed(), {"fudge": {COMPOSED: "one control only"}, "pplm": {COMPOSED: "no"}})
+    markdown = result_markdown(result, "Composition")
+    cells = {line[0]: line[1:] for line in tables_of(markdown)[0][2:]}
+    assert cells["fudge"] == ["n/a (64.5)", "n/a (24.1)", "n/a", "n/a", "n/a (3.52)"]
+    assert under(markdown, 0) == [f"n/a: fudge ({COMPOSED}): one control only."]
+
+
+def test_reasons_survive_the_csv() -> None:
+    result = refused(of_syntax(), {"pplm": {"parts_of_speech": 'no "positions", and no words'}})
+    back = pd.read_csv(io.StringIO(table_csv(result)))
+    assert result_markdown(back) == result_markdown(result)
+    assert 'no "positions", and no words.' in result_markdown(back)
+
+
 def test_every_success_metric_has_a_row() -> None:
     names = ("semantic_ctrl_strict", "pos_ctrl_released_targets", "joint_judge2", "joint_strict")
     result = table([row | dict.fromkeys(names, 1.0) for row in composed()])
@@ -362,9 +440,13 @@ def tabulate(run_command: Callable[..., Any], tmp_path: Path) -> Callable[..., A
     """Run the command on :data:`CELLS`, in the order given; ``left_out`` is an input not given."""
 
     def run(
-        cells: list[str] = CELLS, left_out: str = "", targets: list[Target] = TARGETS, prefix: str = ""
+        cells: list[str] = CELLS,
+        left_out: str = "",
+        targets: list[Target] = TARGETS,
+        prefix: str = "",
+        **more: Path,
     ) -> Any:
-        inputs: dict[str, Path] = {}
+        inputs: dict[str, Path] = {**more}
         for task in sorted({target.task for target in targets}):
             inputs[f"targets/{task}"] = tmp_path / f"{task}.jsonl"
             write_records(inputs[f"targets/{task}"], [t for t in targets if t.task == task])
@@ -473,6 +555,20 @@ def test_without_compositions_their_table_is_empty(tabulate: Callable[..., Any],
     assert tabulate(prefix="composition_").code == 0
     assert (tmp_path / "part.csv").read_text() == ",".join(COLUMNS) + "\n"
     assert "No method was run." in (tmp_path / "part.md").read_text()
+
+
+def test_the_command_reads_what_methods_cannot_do(tabulate: Callable[..., Any], tmp_path: Path) -> None:
+    """For single tasks and compositions alike, each in its own table."""
+    refusals = tmp_path / "refusals.json"
+    reasons = {"pplm": {"semantic_content": "no gradient"}, "ft_poe": {COMPOSED: "no experts"}}
+    refusals.write_text(json.dumps(reasons))
+    cells, targets = [*CELLS, f"{COMPOSED}/diffusion_lm"], [*TARGETS, COMPOSED_TARGET]
+    done = tabulate(cells, targets=targets, prefix="composition_", refusals=refusals)
+    assert done.code == 0, done.stderr
+    assert cell_of(tmp_path, "all", "pplm", "ctrl").note == "not applicable: no gradient"
+    assert cell_of(tmp_path, "all", "fudge", "ctrl").note == "not run"
+    assert "n/a: pplm (semantic_content): no gradient." in (tmp_path / "control.md").read_text()
+    assert f"n/a: ft_poe ({COMPOSED}): no experts." in (tmp_path / "part.md").read_text()
 
 
 def test_texts_of_unknown_targets_are_bad_input(tabulate: Callable[..., Any]) -> None:

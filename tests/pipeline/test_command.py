@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.command import Job, Spec, pairs, set_threads
+from pipeline.command import Job, Spec, exit_codes, pairs, set_threads
 from pipeline.errors import InputError
 from pipeline.fingerprint import ROOT
 from pipeline.provenance import network_calls
@@ -38,7 +38,7 @@ if __name__ == "__main__":
 GOOD = ["--spec", '{"times": 2}', "--input", "text=in.txt", "--output", "echo=out.txt"]
 SIDECAR = {
     *("schema", "command", "signature", "settings", "inputs", "outputs", "code", "packages", "python"),
-    *("host", "device", "start", "seconds", "network_calls"),
+    *("host", "device", "start", "seconds", "restored", "network_calls"),
 }
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -78,6 +78,7 @@ def test_success_writes_the_output_and_its_sidecar(toy: Run, tmp_path: Path) -> 
     assert sidecar["inputs"]["text"]["sha256"] == hashlib.sha256(b"ab").hexdigest()
     assert sidecar["command"] == ["toy.py", *GOOD]
     assert sidecar["network_calls"] == 0
+    assert sidecar["restored"] is False
     assert sidecar["packages"]["torch"].startswith("2.")
 
 
@@ -133,6 +134,16 @@ def test_a_fault_of_the_program_keeps_its_traceback_and_leaves_no_file(toy: Run,
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert not list(tmp_path.glob("*out.txt*"))
+
+
+def test_the_line_of_an_error_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line and newline apart would let another job's line in between."""
+    written: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stderr, "write", written.append)
+        with pytest.raises(SystemExit) as end, exit_codes():
+            raise InputError("in.txt:1", "too often", "ask for less")
+    assert (written, end.value.code) == (["error: in.txt:1: too often; ask for less\n"], 2)
 
 
 def test_pairs_keep_equals_signs_of_the_path() -> None:

@@ -149,7 +149,7 @@ def test_editing_how_texts_are_sampled_or_judged_trains_nothing_anew() -> None:
     training = [
         "diffusion_lm.train",
         "diffusion_lm.train_classifier",
-        "baselines.fine_tuning",
+        "baselines.fine_tuning.train",
         "pipeline.teacher",
     ]
     assert set(training) <= set(COMMANDS)

@@ -30,8 +30,13 @@ SETTINGS = resolve(
             "syntax_tree": {"model": {**SHAPE, "pair": 8}, "training": FEW},
         },
         "syntax": {"targets": 2, "tuning": 1},
-        "fine_tuning": {"model": SIZES, "training": FEW},
+        "language_model": {"model": SIZES, "training": FEW},
+        "fine_tuning": {"training": FEW},
+        "fudge_discriminators": {"model": SIZES, "training": FEW},
+        "pplm_attribute": {"training": FEW},
         "methods": {
+            "pplm": {"updates": 1},
+            "fudge": {"candidates": 5},
             "unguided": {"sampling": {"steps": 3}},
             "diffusion_lm": {"sampling": {"steps": 3}, "guidance": {task: {"rate": 1.0} for task in SYNTAX}},
         },
@@ -49,7 +54,11 @@ def world(run_command: Callable[..., Any], tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("world")
     classifiers = {f"{task}_classifier": settings for task, settings in SETTINGS["classifiers"].items()}
     files = {name: folder / f"{name}.safetensors" for name in ("diffusion_lm", *classifiers)}
-    files |= {f"fine_tuned_{task}": folder / f"fine_tuned_{task}.safetensors" for task in TASKS[:2]}
+    controls = (*TASKS[:2], "parts_of_speech", "syntax_tree", "syntax_spans")
+    baselines = [f"{kind}_{task}" for kind in ("fine_tuned", "fudge") for task in controls]
+    files |= {
+        name: folder / f"{name}.safetensors" for name in (*baselines, "language_model", "pplm_attribute")
+    }
     prepared = {"corpus": folder / "corpus.jsonl", "vocabulary": folder / "vocabulary.json"}
     prepared |= {task: folder / f"{task}.jsonl" for task in TASKS}
 
@@ -73,9 +82,17 @@ def world(run_command: Callable[..., Any], tmp_path_factory: pytest.TempPathFact
     sources = {"data_dir": "", "tasks": list(SYNTAX), "most_words": MOST_WORDS}
     run("pipeline.corpora.syntax_targets", {**SETTINGS["syntax"], **sources}, annotated, asked)
     prepared |= asked
-    for task in TASKS[:2]:
-        spec = {**SETTINGS["fine_tuning"], "task": task, "most_words": MOST_WORDS}
-        run("baselines.fine_tuning", spec, inputs, {"model": files[f"fine_tuned_{task}"]})
+    run("baselines.language_model", SETTINGS["language_model"], inputs, {"model": files["language_model"]})
+    inputs["language_model"], longest = files["language_model"], {"most_words": MOST_WORDS}
+    attribute = {"model": files["pplm_attribute"]}
+    run("baselines.pplm.train", SETTINGS["pplm_attribute"] | longest, inputs, attribute)
+    parsed = {"corpus": annotated["annotated"], "vocabulary": prepared["vocabulary"]}
+    for task in controls:
+        own = {"task": task, **longest}
+        made = {"model": files[f"fine_tuned_{task}"]}
+        run("baselines.fine_tuning.train", SETTINGS["fine_tuning"] | own, inputs | parsed, made)
+        discriminator = {"model": files[f"fudge_{task}"]}
+        run("baselines.fudge.train", SETTINGS["fudge_discriminators"] | own, parsed, discriminator)
     return files | prepared
 
 
@@ -127,8 +144,8 @@ def test_every_cell_of_the_table_gets_its_samples(
     vocabulary = Vocabulary.load(world["vocabulary"])
     assert all(w in vocabulary or w == "UNK" for s in samples for w in s.text.split(" ") if w)
     assert all(s.forward_tokens > 0 for s in samples)
-    guided = name == "diffusion_lm" and task != "length"  # whose form needs no gradient
-    assert all((s.backward_passes > 0) == guided for s in samples)
+    guided = name == "pplm" or (name == "diffusion_lm" and task != "length")  # whose form needs no gradient
+    assert any(s.backward_passes > 0 for s in samples) == guided
 
 
 @pytest.mark.parametrize("name", ["diffusion_lm", "ft_sample"])

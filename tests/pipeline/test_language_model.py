@@ -1,62 +1,27 @@
-"""Language models: losses against plain torch, tokens, decoding, files, and the pretrained form."""
+"""Language models: losses against plain torch, tokens, files, further words, and the pretrained form."""
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chisquare
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, GPT2LMHeadModel
 
-from pipeline.corpora.vocabulary import END, PAD, START, UNK, Vocabulary
+from pipeline.corpora.vocabulary import END, START, UNK, Vocabulary
+from pipeline.decoding import Reader
 from pipeline.errors import InputError
-from pipeline.language_model import GumbelNoise, LanguageModel, LanguageModelSettings, build, fit
-from pipeline.seeding import generator
+from pipeline.language_model import LanguageModel, LanguageModelSettings, build, extended, fit
+from pipeline.records import Text, write_records
 from pipeline.training import TrainingSettings
 
-VOCABULARY = Vocabulary(("START", "END", "UNK", "PAD", "The", "Mill", "café", "is", "a", "pub", "\n"))
-SETTINGS = LanguageModelSettings("train", hidden=16, layers=2, heads=2, positions=24, dropout=0.1)
 TRAINING = TrainingSettings(30, 4, 1e-2, 0, 0.0, 1.0, 0.0, 0.0, "fp32", 0)
 TEXTS = [["The", "Mill", "is", "a", "pub"], [], ["pub"], ["a", "café", "The", "\n", "brasserie"]]
 PROMPTS = [["food", ":", "17"], ["17"], [], ["food"], ["a", "food", ":", "17", ":"], ["pub"], ["17", "17"]]
-
-
-@pytest.fixture
-def model() -> LanguageModel:
-    """Random weights, wide enough apart that some words are much likelier than others."""
-    torch.set_num_threads(1)
-    made = build(SETTINGS, VOCABULARY, ["food", ":", "17", "a", "food"], seed=1)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.mul_(7 if parameter.dim() == 2 else 1)
-    return made
-
-
-def generators(count: int) -> list[torch.Generator]:
-    return [generator("test", i) for i in range(count)]
-
-
-def prompt_ids(model: LanguageModel) -> list[list[int]]:
-    return [model.encode_prompt(prompt) for prompt in PROMPTS]
-
-
-def next_logits(model: LanguageModel, ids: list[int]) -> torch.Tensor:
-    with torch.no_grad():
-        logits: torch.Tensor = model.network(torch.tensor([ids])).logits[0, -1]
-    logits[[START, PAD, *range(len(VOCABULARY), len(logits))]] = -torch.inf  # a text cannot have these
-    return logits
-
-
-def greedy(model: LanguageModel, prompt: list[int], longest: int) -> list[int]:
-    new: list[int] = []
-    while len(new) < longest and model.end not in new:
-        new.append(int(next_logits(model, [*prompt, model.start, *new]).argmax()))
-    return [i for i in new if i != model.end]
 
 
 # --- tokens
@@ -118,8 +83,8 @@ def test_too_long_a_row_is_told(model: LanguageModel, tmp_path: Path) -> None:
         fit(model, [longer], TRAINING, tmp_path, "test", "")
 
 
-def test_fit_learns_its_rows(tmp_path: Path) -> None:
-    model = build(SETTINGS, VOCABULARY, [], seed=0)
+def test_fit_learns_its_rows(sizes: LanguageModelSettings, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    model = build(sizes, vocabulary, [], seed=0)
     rows = [model.row(text) for text in TEXTS]
     before = np.concatenate(model.token_losses(rows)).mean()
     fit(model, rows, TRAINING, tmp_path, "test", "")
@@ -130,9 +95,9 @@ def test_fit_learns_its_rows(tmp_path: Path) -> None:
 # --- files
 
 
-def test_save_and_load(model: LanguageModel, tmp_path: Path) -> None:
+def test_save_and_load(model: LanguageModel, sizes: LanguageModelSettings, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    model.save(path, SETTINGS, task="length")
+    model.save(path, sizes, task="length")
     loaded = LanguageModel.load(path, task="length")
     rows = [model.row(text, ["17"]) for text in TEXTS]
     for before, after in zip(model.token_losses(rows), loaded.token_losses(rows), strict=True):
@@ -142,113 +107,131 @@ def test_save_and_load(model: LanguageModel, tmp_path: Path) -> None:
         LanguageModel.load(path, task="infilling")
 
 
-# --- decoding
+# --- further words for prompts
 
 
-def test_sampling_does_not_depend_on_the_batch(model: LanguageModel) -> None:
-    prompts = prompt_ids(model)
-    together = model.sample(prompts, generators(7), 12, 1.0)
-    alone = [model.sample([p], [g], 12, 1.0)[0] for p, g in zip(prompts, generators(7), strict=True)]
-    assert together == alone
-    assert len({tuple(ids) for ids in together}) > 3
-    assert all(len(ids) <= 12 and not {START, END, PAD} & {*ids} for ids in together)
+@pytest.fixture
+def extended_model(make_model: Callable[..., LanguageModel], sizes: LanguageModelSettings) -> LanguageModel:
+    """The model of the other tests, made to read tags."""
+    return extended(make_model(), replace(sizes, dropout=0.3), ["NOUN", "pub", "17", "VERB", "NOUN"], seed=5)
 
 
-def test_a_row_follows_its_generator_not_its_place(model: LanguageModel) -> None:
-    prompts = prompt_ids(model)[1:2] * 3
-    first, second, third = model.sample(prompts, [generator(n) for n in ("a", "b", "a")], 12, 1.0)
-    assert first == third != second
+def test_an_extended_model_keeps_words_and_vectors(
+    model: LanguageModel, extended_model: LanguageModel
+) -> None:
+    before, after = model.tokenizer.get_vocab(), extended_model.tokenizer.get_vocab()
+    assert {word: after[word] for word in before} == before
+    assert {word: i for word, i in after.items() if word not in before} == {"NOUN": 14, "VERB": 15}
+    old, new = model.network.state_dict(), extended_model.network.state_dict()
+    for name in old:
+        torch.testing.assert_close(new[name][: len(old[name])], old[name], atol=0, rtol=0)
+    assert new["lm_head.weight"].shape == (16, 16) and extended_model.network.config.vocab_size == 16
+    assert extended_model.network.lm_head.weight is extended_model.network.transformer.wte.weight
 
 
-def test_low_temperature_and_one_beam_are_greedy(model: LanguageModel) -> None:
-    prompts = prompt_ids(model)
-    expected = [greedy(model, prompt, 12) for prompt in prompts]
-    assert model.sample(prompts, generators(7), 12, 1e-6) == expected
-    assert model.sample(prompts, generators(7), 12, 0.0) == expected
-    assert model.search(prompts, 1, 12) == expected
+def test_an_extended_model_writes_texts_as_likely_as_before(
+    model: LanguageModel, extended_model: LanguageModel
+) -> None:
+    prompts = [model.encode_prompt(prompt) for prompt in PROMPTS]
+    before, after = Reader(model, prompts), Reader(extended_model, prompts)
+    words = torch.randint(4, 11, (len(prompts), 4), generator=torch.Generator().manual_seed(0))
+    for ids in (before.first, *words.split(1, 1)):
+        torch.testing.assert_close(after.read(ids)[:, :14], before.read(ids), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_sampled_words_follow_the_softmax(model: LanguageModel, temperature: float) -> None:
-    draws, prompt = 3000, model.encode_prompt(["17"])
-    drawn = model.sample([prompt] * draws, generators(draws), 1, temperature)
-    logits = next_logits(model, [*prompt, START])
-    counts = np.bincount([ids[0] if ids else END for ids in drawn], minlength=len(logits))
-    share = (logits / temperature).softmax(-1).double().numpy()
-    assert counts[share == 0].sum() == 0
-    possible = share > 0
-    expected = share[possible] / share.sum() * draws
-    assert expected.min() > 5  # the test's own condition
-    assert chisquare(counts[possible], expected).pvalue > 0.01
+def test_without_new_words_an_extended_model_has_the_same_losses(
+    make_model: Callable[..., LanguageModel], model: LanguageModel, sizes: LanguageModelSettings
+) -> None:
+    same = extended(make_model(), sizes, ["pub", "17"], seed=5)
+    rows = [model.row(text, prompt) for text, prompt in zip(TEXTS, PROMPTS, strict=False)]
+    for before, after in zip(model.token_losses(rows), same.token_losses(rows), strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
-def test_gumbel_noise_is_finite_and_moves_only_its_row() -> None:
-    scores = torch.zeros(2, 1000)
-    noisy = GumbelNoise([generator("a"), generator("b")], 2.0)(torch.zeros(2, 1), scores)
-    assert noisy.isfinite().all() and not torch.equal(noisy[0], noisy[1])
-    alone = GumbelNoise([generator("b")], 1.0)(torch.zeros(1, 1), scores[:1])
-    torch.testing.assert_close(noisy[1], 2 * alone[0])
-    assert abs(float(noisy.mean()) / 2 - 0.577) < 0.1  # Euler's constant
+def test_new_words_can_be_read_and_never_written(
+    make_model: Callable[..., LanguageModel], extended_model: LanguageModel, sizes: LanguageModelSettings
+) -> None:
+    assert extended_model.prompt_only == ["food", ":", "17", "NOUN", "VERB"]
+    assert extended_model.encode_prompt(["NOUN", "17", "VERB"]) == [14, 13, 15]
+    assert extended_model.encode(["NOUN", "17", "pub"]) == [UNK, UNK, 9]
+    reader = Reader(extended_model, [[14], [15]])
+    logs = reader.read(reader.first)
+    assert logs[:, [14, 15]].isinf().all() and not torch.allclose(logs[0, 4:11], logs[1, 4:11])
+    vectors = extended_model.network.transformer.wte.weight[14:]
+    for seed, same in ((5, True), (6, False)):
+        again = extended(make_model(), sizes, ["NOUN", "VERB"], seed)
+        assert torch.equal(again.network.transformer.wte.weight[14:], vectors) == same
 
 
-def mean_log_probability(model: LanguageModel, prompt: list[int], new: list[int], longest: int) -> float:
-    ended = [*new, END] if len(new) < longest else new
-    given = [*prompt, START]
-    with torch.no_grad():
-        logs = model.network(torch.tensor([[*given, *ended]])).logits[0].log_softmax(-1)
-    return float(np.mean([logs[len(given) - 1 + place, i] for place, i in enumerate(ended)]))
+def test_an_extended_model_has_the_dropout_of_its_settings(
+    extended_model: LanguageModel, sizes: LanguageModelSettings, tmp_path: Path
+) -> None:
+    path, rows = tmp_path / "model.safetensors", [extended_model.row(["The", "pub"], ["NOUN", "17"])]
+    extended_model.save(path, sizes, task="length")
+    loaded = LanguageModel.load(path, task="length")
+    for model in (extended_model, loaded):
+        rates = {part.p for part in model.network.modules() if isinstance(part, torch.nn.Dropout)}
+        assert rates == {0.3} and not model.training
+        torch.manual_seed(0)
+        assert not torch.equal(model.train().losses(rows), model.losses(rows))
+        model.eval()
+    np.testing.assert_array_equal(loaded.token_losses(rows)[0], extended_model.token_losses(rows)[0])
+    assert loaded.tokenizer.get_vocab() == extended_model.tokenizer.get_vocab()
+    assert (loaded.prompt_only, loaded.barred) == (extended_model.prompt_only, extended_model.barred)
 
 
-def test_search_finds_likelier_texts_than_greedy(model: LanguageModel) -> None:
-    prompts = prompt_ids(model)
-    for prompt, found in zip(prompts, model.search(prompts, 4, 12), strict=True):
-        least = mean_log_probability(model, prompt, greedy(model, prompt, 12), 12)
-        assert mean_log_probability(model, prompt, found, 12) >= least - 1e-5
-    assert model.search(prompts, 4, 12) == [model.search([prompt], 4, 12)[0] for prompt in prompts]
+# --- the commands that train on a corpus as it is
 
 
-def test_a_wide_beam_finds_the_best_text(model: LanguageModel) -> None:
-    words = [UNK, *range(4, len(VOCABULARY))]
-    texts = [[], *([a] for a in words), *([a, b] for a, b in itertools.product(words, words))]
-    for prompt in prompt_ids(model)[:3]:
-        best = max(texts, key=lambda text: mean_log_probability(model, prompt, text, 2))
-        assert model.search([prompt], len(words) + 1, 2) == [best]
+def train_command(
+    run_command: Any, module: str, folder: Path, vocabulary: Vocabulary, sizes: LanguageModelSettings
+) -> Any:
+    texts = [Text(str(i), "train", " ".join(tokens), tokens) for i, tokens in enumerate(TEXTS)]
+    unseen = Text("valid", "valid", "brasserie", ["brasserie"] * 99)
+    inputs = {"corpus": folder / "corpus.jsonl", "vocabulary": folder / "vocabulary.json"}
+    write_records(inputs["corpus"], [*texts, unseen])
+    vocabulary.save(inputs["vocabulary"])
+    spec = {"model": asdict(sizes), "training": asdict(TRAINING)}
+    return run_command(module, spec, inputs, {"model": folder / "model.safetensors"})
 
 
-def test_decoding_refuses_what_does_not_fit(model: LanguageModel) -> None:
-    assert len(model.search([[4] * 3], 1, 21)[0]) <= 21  # 3 + START + 20 words are read
-    with pytest.raises(InputError, match="24 positions.*needs 25"):
-        model.search([[4] * 3], 1, 22)
+COMMANDS = {"pipeline.teacher": "teacher", "baselines.language_model": "language_model"}
+commands = pytest.mark.parametrize(("module", "name"), COMMANDS.items(), ids=COMMANDS.values())
+
+
+@commands
+def test_a_command_trains_on_the_training_texts(
+    run_command: Any, module: str, name: str, tmp_path: Path, vocabulary: Vocabulary,
+    sizes: LanguageModelSettings,
+) -> None:  # fmt: skip
+    done = train_command(run_command, module, tmp_path, vocabulary, sizes)
+    assert done.code == 0 and f"{name}: 30/30" in done.stderr
+    trained = LanguageModel.load(tmp_path / "model.safetensors", vocabulary=vocabulary.digest())
+    assert trained.tokenizer.get_vocab() == {word: i for i, word in enumerate(vocabulary.words)}
+    rows = [trained.row(text) for text in TEXTS]  # its last word is UNK, as in training
+    untrained = build(sizes, vocabulary, [], TRAINING.seed)
+    assert all(row.ids == untrained.row(text).ids for row, text in zip(rows, TEXTS, strict=True))
+    before, after = (np.concatenate(m.token_losses(rows)).mean() for m in (untrained, trained))
+    assert after < 0.7 * before
+
+
+@commands
+def test_a_command_refuses_positions_that_no_text_fits(
+    run_command: Any, module: str, name: str, tmp_path: Path, vocabulary: Vocabulary,
+    sizes: LanguageModelSettings,
+) -> None:  # fmt: skip
+    done = train_command(run_command, module, tmp_path, vocabulary, replace(sizes, positions=1))
+    assert done.code == 2 and done.stderr.endswith(
+        f"corpus.jsonl: no text fits 1 positions; raise {name}.model.positions\n"
+    )
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 # --- pretrained
 
 
-@pytest.fixture
-def pretrained(tmp_path: Path) -> LanguageModelSettings:
-    """A folder with a tiny GPT-2, whose own decoding settings must not matter, and its BPE tokenizer."""
-    torch.manual_seed(0)
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-    )
-    bpe.train_from_iterator(["The Mill is a cheap pub near the riverside ."] * 3, trainer)
-    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>").save_pretrained(tmp_path)
-    end = bpe.token_to_id("<|endoftext|>")
-    config = GPT2Config(
-        vocab_size=bpe.get_vocab_size(), n_positions=48, n_embd=16, n_layer=1, n_head=2,
-        bos_token_id=end, eos_token_id=end,
-    )  # fmt: skip
-    network = GPT2LMHeadModel(config)
-    assert network.generation_config is not None
-    network.generation_config.repetition_penalty = 3.0
-    network.save_pretrained(tmp_path)
-    return replace(SETTINGS, source=str(tmp_path))
-
-
-def test_pretrained_words_survive(pretrained: LanguageModelSettings) -> None:
-    model = build(pretrained, VOCABULARY, ["AMOD"], seed=0)
+def test_pretrained_words_survive(pretrained: LanguageModelSettings, vocabulary: Vocabulary) -> None:
+    model = build(pretrained, vocabulary, ["AMOD"], seed=0)
     for spelled in ("", "The UNK is a café .", "UNK UNK , JUNK AMOD pub", "<|endoftext|> x"):
         text = spelled.split()
         ids = model.encode(text)
@@ -259,8 +242,10 @@ def test_pretrained_words_survive(pretrained: LanguageModelSettings) -> None:
     assert model.row(["The"], ["a"]).ids == [*given, model.end, *learned, model.end]
 
 
-def test_pretrained_weights_are_kept_and_saved(pretrained: LanguageModelSettings, tmp_path: Path) -> None:
-    model = build(pretrained, VOCABULARY, [], seed=0)
+def test_pretrained_weights_are_kept_and_saved(
+    pretrained: LanguageModelSettings, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    model = build(pretrained, vocabulary, [], seed=0)
     source = GPT2LMHeadModel.from_pretrained(pretrained.source).eval()
     ids = torch.tensor([model.row(["The", "Mill"]).ids])
     with torch.no_grad():
@@ -276,26 +261,19 @@ def test_pretrained_weights_are_kept_and_saved(pretrained: LanguageModelSettings
     assert loaded.encode(["<|endoftext|>"]) == model.encode(["<|endoftext|>"])
 
 
-def test_pretrained_decoding(pretrained: LanguageModelSettings) -> None:
-    model = build(pretrained, VOCABULARY, [], seed=0)
-    prompts = [model.encode_prompt(prompt) for prompt in (["The", "Mill"], [], ["pub"])]
-    for prompt, found in zip(prompts, model.search(prompts, 1, 3), strict=True):
-        new: list[int] = []
-        with torch.no_grad():
-            while len(new) < 9 and model.end not in new:  # 3 tokens per word
-                logits = model.network(torch.tensor([[*prompt, model.end, *new]])).logits
-                new.append(int(logits[0, -1].argmax()))
-        assert found == [i for i in new if i != model.end]
-    together = model.sample(prompts, generators(3), 3, 1.0)
-    assert together == [
-        model.sample([p], [g], 3, 1.0)[0] for p, g in zip(prompts, generators(3), strict=True)
-    ]
+def test_a_pretrained_model_has_no_words_to_extend(
+    pretrained: LanguageModelSettings, vocabulary: Vocabulary
+) -> None:
+    with pytest.raises(InputError, match="sub-word.*no vocabulary of words"):
+        extended(build(pretrained, vocabulary, [], seed=0), pretrained, ["NOUN"], seed=0)
 
 
-def test_a_wrong_source_is_told(pretrained: LanguageModelSettings, tmp_path: Path) -> None:
+def test_a_wrong_source_is_told(
+    pretrained: LanguageModelSettings, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="nowhere: not a GPT-2"):
-        build(replace(SETTINGS, source=str(tmp_path / "nowhere")), VOCABULARY, [], seed=0)
+        build(replace(pretrained, source=str(tmp_path / "nowhere")), vocabulary, [], seed=0)
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     BertModel(BertConfig(vocab_size=9, **sizes)).save_pretrained(pretrained.source)
     with pytest.raises(InputError, match="it is a bert"):
-        build(pretrained, VOCABULARY, [], seed=0)
+        build(pretrained, vocabulary, [], seed=0)

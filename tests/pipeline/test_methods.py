@@ -11,7 +11,7 @@ import torch
 
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError
-from pipeline.methods import Method, Request, load_method
+from pipeline.methods import Method, Request, load_method, method_class
 from pipeline.records import Target
 from pipeline.tasks import LENGTH, SEMANTIC_CONTENT
 
@@ -76,6 +76,27 @@ def test_loads_the_class_that_a_module_names(tmp_path: Path, monkeypatch: pytest
 def test_a_missing_module_is_named() -> None:
     assert failure({"module": "baselines.nobody"}).startswith(
         "methods.newcomer.module: cannot import 'baselines.nobody'"
+    )
+
+
+def test_the_class_of_a_method_needs_no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = module(tmp_path, monkeypatch, TEMPLATE.format(tasks="'length'"))
+    kind = method_class("mine", name)
+    assert issubclass(kind, Method) and kind.tasks == {LENGTH}
+    assert type(load_method("mine", {"module": name}, VOCABULARY, {})) is kind
+
+
+@pytest.mark.parametrize("wrong", ["baselines.fugde.method", "baselines.fugde", "baseline.fudge.method"])
+def test_a_missing_module_names_the_nearest_that_defines_a_method(wrong: str) -> None:
+    assert failure({"module": wrong}).endswith("; did you mean 'baselines.fudge.method'?")
+
+
+def test_a_module_that_needs_something_absent_is_not_called_misspelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = failure({"module": module(tmp_path, monkeypatch, "import no_such_library\n")})
+    assert message.endswith(
+        "(No module named 'no_such_library'); install no_such_library, or correct its name"
     )
 
 

@@ -51,7 +51,8 @@ def test_every_scale_resolves_with_every_setting_filled_in(scale: str) -> None:
     settings = resolve(scale)
     assert settings["scale"] == scale
     assert not list(closed(module._schema(), settings))
-    assert set(settings["methods"]) == {"unguided", "diffusion_lm", "ft_sample", "ft_search"}
+    table_2 = {"unguided", "pplm", "fudge", "diffusion_lm", "ft_sample", "ft_search"}
+    assert set(settings["methods"]) == {*table_2, "ft_poe"}
 
 
 @every_scale
@@ -59,7 +60,7 @@ def test_every_method_has_all_settings_of_its_module(scale: str) -> None:
     modules = module._schema()["$defs"]["modules"]
     for settings in resolve(scale)["methods"].values():
         left_out = set(closed(modules[settings["module"]], settings))
-        assert left_out <= {"samples", "guidance"}
+        assert left_out <= {"samples", "guidance", "weights"}
         for guidance in settings.get("guidance", {}).values():
             properties = module._schema()["$defs"]["guidance"]["properties"]
             assert {key for key, part in properties.items() if "default" in part} <= set(guidance)
@@ -156,14 +157,26 @@ def test_a_method_of_another_module_keeps_its_free_keys() -> None:
     assert resolve("demo", {"methods": {"mine": free}})["methods"]["mine"] == free
 
 
-@pytest.mark.parametrize("key", ["module", "tasks"])
-def test_a_method_needs_module_and_tasks(key: str) -> None:
-    left = {k: v for k, v in MINE.items() if k != key}
-    assert failure({"methods": {"mine": left}}).startswith(f"methods.mine: '{key}' is a required property")
+def test_a_method_needs_tasks() -> None:
+    left = {"module": MINE["module"]}
+    assert failure({"methods": {"mine": left}}).startswith("methods.mine: 'tasks' is a required property")
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("fugde", "did you mean 'fudge'?"), ("ft_serach", "did you mean 'ft_search'?"), ("zzz", "known: ")],
+)
+def test_a_method_without_module_names_the_nearest_known_one(name: str, how: str) -> None:
+    told = failure({"methods": {name: {"temperature": 0.5}}})
+    assert told.startswith(f"methods.{name}: unknown method '{name}'; {how}")
+    assert told.endswith(" or give it a module")
 
 
 def test_a_second_instance_of_a_known_module_gets_its_defaults() -> None:
-    own = {"module": "baselines.fine_tuning", "tasks": {"length": {"language_model": "fine_tuned_length"}}}
+    own = {
+        "module": "baselines.fine_tuning.method",
+        "tasks": {"length": {"language_model": "fine_tuned_length"}},
+    }
     settings = resolve("demo", {"methods": {"ft_cold": {**own, "temperature": 0.5}}})["methods"]["ft_cold"]
     assert (settings["decoding"], settings["temperature"], settings["beams"]) == ("sample", 0.5, 4)
 

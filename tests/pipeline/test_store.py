@@ -56,7 +56,7 @@ def generate(text: str = TEXT) -> str:
     return finish({SAMPLES: lambda p: write_text(p, text)}, {"seed": 0}, model=MODEL)
 
 
-def again(spec: dict[str, Any] | None = None) -> bool:
+def again(spec: dict[str, Any] | None = None) -> dict[str, Any] | None:
     """Delete the model, then ask the store for one of this specification."""
     MODEL.unlink(missing_ok=True)
     return restore({"m": MODEL}, signature("some.command", spec or {"steps": 5}, {"corpus": CORPUS}))
@@ -332,3 +332,58 @@ def test_a_restored_result_has_a_sidecar_as_if_it_were_made(monkeypatch: pytest.
     run(monkeypatch, {"seed": 3, "use_stored": True})
     restored = json.loads(sidecar.read_text())
     assert all(made[key] == restored[key] for key in ("signature", "inputs", "outputs"))
+    assert set(made) == set(restored)
+
+
+def spent(path: Path) -> dict[str, Any]:
+    """Which run a sidecar is of, by what a copy would change."""
+    run = json.loads(path.with_name(path.name + ".run.json").read_text())
+    return {key: run[key] for key in ("seconds", "device", "packages", "restored")}
+
+
+def long_ago(sidecar: Path) -> dict[str, Any]:
+    """Make it the sidecar of a long run elsewhere."""
+    other = {"seconds": 4321.5, "device": "another", "packages": {"torch": "1.0"}}
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | other))
+    return other
+
+
+def test_a_restored_result_keeps_the_time_device_and_packages_of_the_run_that_made_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the tables of costs would tell how long copying takes."""
+    sidecar = SAMPLES.with_name("seed0.jsonl.run.json")
+    run(monkeypatch, {"seed": 3, "use_stored": True})
+    assert spent(SAMPLES)["restored"] is False
+    other = long_ago(sidecar)
+    store("x")
+    index = (STORED / INDEX).read_bytes()
+    for _ in range(2):  # a copy of a copy tells the same
+        sidecar.unlink()
+        assert run(monkeypatch, {"seed": 3, "use_stored": True})[0] == 0
+        assert spent(SAMPLES) == other | {"restored": True}
+        store("x")
+        assert (STORED / INDEX).read_bytes() == index
+    assert run(monkeypatch, {"seed": 3, "use_stored": False})[0] == 1
+    assert spent(SAMPLES)["seconds"] < 60 and not spent(SAMPLES)["restored"]
+
+
+def test_several_outputs_of_one_job_keep_its_time() -> None:
+    first, second = FOLDER / "selected/a.jsonl", FOLDER / "selected/b.jsonl"
+    own = finish({p: lambda path: write_text(path, path.stem) for p in (first, second)}, {}, corpus=CORPUS)
+    other = long_ago(first.with_name("a.jsonl.run.json"))
+    store("x")
+    assert restore({"a": first, "b": second}, own) == restore({"b": second}, own) == other
+    index = json.loads((STORED / INDEX).read_text())
+    assert {index[f"selected/{name}.jsonl"]["seconds"] for name in "ab"} == {4321.5}
+
+
+def test_the_line_about_stored_results_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line and newline apart would let another job's line in between."""
+    written: list[str] = []
+    own = train()
+    store("x")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stderr, "write", written.append)
+        restore({"m": MODEL}, own)
+    assert written == [f"using stored {MODEL}\n"]

@@ -19,7 +19,8 @@ SYNTAX = ("parts_of_speech", "syntax_tree", "syntax_spans")
 COMPOSITIONS = ("semantic_content+syntax_tree", "semantic_content+parts_of_speech")
 JUDGED = (*SYNTAX, *COMPOSITIONS)  # their targets, their human row and their scores come from judges
 TASKS = ("unconditional", "semantic_content", "length", *JUDGED)
-METHODS = ("human", "unguided", "diffusion_lm", "ft_sample", "ft_search")
+FINE_TUNED = ("semantic_content", "length", *SYNTAX)  # tasks with a fine-tuned model and a discriminator
+METHODS = ("human", "unguided", "diffusion_lm", "fudge", "ft_sample", "ft_search")
 
 SIZES = {"hidden": 16, "layers": 1, "heads": 2}
 SHAPE = {**SIZES, "intermediate": 32, "time_channels": 8}
@@ -42,21 +43,31 @@ MINIATURE: dict[str, Any] = {
     "teacher": {"model": SIZES, "training": FEW},
     "diffusion": {"model": {**SHAPE, "diffusion_steps": 20}, "training": FEW},
     "classifiers": dict.fromkeys(("semantic_content", "parts_of_speech", "syntax_tree"), CLASSIFIER),
-    "fine_tuning": {"model": SIZES, "training": FEW},
-    "methods": {"unguided": {"sampling": {"steps": 3}}, "diffusion_lm": {"sampling": {"steps": 3}}},
+    "language_model": {"model": SIZES, "training": FEW},
+    "fine_tuning": {"training": FEW},
+    "fudge_discriminators": {"model": SIZES, "training": FEW},
+    "pplm_attribute": {"training": FEW},
+    "methods": {
+        "unguided": {"sampling": {"steps": 3}},
+        "diffusion_lm": {"sampling": {"steps": 3}},
+        "pplm": {"updates": 1, "longest": 8},
+        "fudge": {"candidates": 5},
+    },
 }
 MINI = ("--configfile", "mini.yaml")
 COLUMNS = "task,method,target_set,selection,metric,value,low,high,targets,samples,seeds,paper,note".split(",")
 RESULTS = ("control", "composition")  # tables of methods
 TABLES = {f"tables/{name}.csv" for name in ("control", "judges")}  # composition.csv is of the first one's job
+COST = {"tables/cost.csv"}
 JUDGE_MODELS = {
     f"models/{judge}_{part}.safetensors" for judge in ("judge1", "judge2") for part in ("tagger", "parser")
 }
 CLASSIFIERS = {f"models/{task}_classifier.safetensors" for task in ("parts_of_speech", "syntax_tree")}
 MODELS = {
     *("models/diffusion_lm.safetensors", "models/semantic_content_classifier.safetensors"),
-    *("models/teacher.safetensors", "models/fine_tuned_length.safetensors"),
-    *("models/fine_tuned_semantic_content.safetensors", *CLASSIFIERS, *JUDGE_MODELS),
+    *("models/teacher.safetensors", "models/language_model.safetensors", "models/pplm_attribute.safetensors"),
+    *(f"models/{kind}_{task}.safetensors" for kind in ("fine_tuned", "fudge") for task in FINE_TUNED),
+    *(*CLASSIFIERS, *JUDGE_MODELS),
 }
 TARGETS = "targets/parts_of_speech.jsonl"  # the first of the syntax tasks' targets, which one job makes
 
@@ -73,8 +84,11 @@ def fresh(copy_repository: Callable[[Path], Path], tmp_path_factory: pytest.Temp
 
 
 def methods(task: str) -> tuple[str, ...]:
-    count = {"unconditional": 2, "semantic_content": 5, "length": 5}.get(task, 3)
-    return METHODS[:count]
+    if task == "unconditional":
+        return METHODS[:2]
+    if task in COMPOSITIONS:
+        return (*METHODS[:4], "ft_poe")
+    return (*METHODS, "pplm") if task == "semantic_content" else METHODS
 
 
 def cells(*tasks: str) -> set[str]:
@@ -96,9 +110,10 @@ def test_every_scale_has_a_job_for_every_model_and_cell(
     """The demo is the default."""
     done = snakemake(fresh, "-n", *(["--config", f"scale={scale}"] if scale else []))
     assert done.code == 0, done.told
-    assert set(done.jobs) >= {"corpus.jsonl", "annotated.jsonl", TARGETS} | TABLES | MODELS | SAMPLES
+    once = {"corpus.jsonl", "annotated.jsonl", TARGETS, "refusals.json"}
+    assert set(done.jobs) >= once | TABLES | COST | MODELS | SAMPLES
     assert set(done.jobs) >= {first(kind, task) for kind in ("selected", "scores") for task in TASKS}
-    assert len(done.jobs) <= 70
+    assert len(done.jobs) <= 90
     assert f"results/{scale or 'demo'}/tables/control.csv" in done.told
 
 
@@ -106,6 +121,14 @@ BAD = {
     "unknown key": (["lenghts=3"], "error: override: unknown key 'lenghts'; did you mean 'lengths'?"),
     "unknown scale": (["scale=smal"], "error: scale 'smal': no such scale; did you mean 'small'?"),
     "wrong type": (["threads=two"], "error: threads: 'two' is not of type 'integer'"),
+    "unknown method": (
+        ["methods={fugde: {}}"],
+        "error: methods.fugde: unknown method 'fugde'; did you mean 'fudge'?",
+    ),
+    "unknown module": (
+        ["methods={mine: {module: baselines.fugde.method, tasks: {length: {}}}}"],
+        "error: methods.mine.module: no method in 'baselines.fugde.method'; did you mean 'baselines.fudge.",
+    ),
 }
 
 
@@ -116,6 +139,20 @@ def test_bad_configuration_is_one_line(
     done = snakemake(fresh, "-n", "--config", *words)
     assert done.code == 2
     assert done.told.startswith(message) and done.told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("length/fugde", "error: method 'fugde': no such method; did you mean 'fudge'?"),
+        ("length/pplm", "error: method 'pplm': not configured for length; it runs semantic_content"),
+    ],
+)
+def test_a_cell_that_no_method_makes_is_told(
+    snakemake: Snakemake, fresh: Path, cell: str, message: str
+) -> None:
+    done = snakemake(fresh, "-n", f"results/demo/samples/{cell}/seed0.jsonl")
+    assert done.code == 2 and message in done.told and "Traceback" not in done.told
 
 
 def test_the_workflow_runs_in_the_repository_only(snakemake: Snakemake, fresh: Path, tmp_path: Path) -> None:
@@ -211,7 +248,9 @@ def measured(finished: Finished, metric: str) -> dict[tuple[str, str], dict[str,
 def test_counts_are_those_of_the_settings(finished: Finished) -> None:
     rows = measured(finished, "lm_score")
     count = {cell: (int(row["targets"]), int(row["samples"])) for cell, row in rows.items()}
-    assert count["length", "diffusion_lm"] == count["length", "ft_sample"] == (3, 6)
+    assert (
+        count["length", "diffusion_lm"] == count["length", "ft_sample"] == count["length", "fudge"] == (3, 6)
+    )
     assert count["length", "ft_search"] == (3, 3)
     assert count["unconditional", "unguided"] == (1, 3)
     for task in JUDGED:
@@ -275,7 +314,11 @@ def again(snakemake: Snakemake, finished: Finished, *more: str) -> set[str]:
 
 def follow(*tasks: str) -> set[str]:
     """What follows new samples of tasks: selection, scores and the table."""
-    return {first(kind, task) for kind in ("selected", "scores") for task in tasks} | {"tables/control.csv"}
+    return (
+        {first(kind, task) for kind in ("selected", "scores") for task in tasks}
+        | {"tables/control.csv"}
+        | COST
+    )
 
 
 @contextmanager
@@ -330,7 +373,7 @@ def test_a_classifier_concerns_the_tasks_that_it_guides(snakemake: Snakemake, fi
 def test_the_second_judge_concerns_nothing_but_scores(snakemake: Snakemake, finished: Finished) -> None:
     settings = {"judges": {"judge2": {"parser": {"training": {"steps": 201}}}}}
     scored = {first("scores", task) for task in JUDGED}
-    made = {"models/judge2_parser.safetensors"} | scored | TABLES
+    made = {"models/judge2_parser.safetensors"} | scored | TABLES | COST
     assert changed(snakemake, finished, settings) == made
 
 
@@ -342,21 +385,41 @@ def test_the_first_judge_concerns_annotation_and_what_follows(
 ) -> None:
     """That is everything of syntax, and nothing of other tasks."""
     made = {f"models/judge1_{part}.safetensors", "annotated.jsonl", TARGETS} | CLASSIFIERS
+    made |= {f"models/{kind}_{task}.safetensors" for kind in ("fine_tuned", "fudge") for task in SYNTAX}
     found = changed(snakemake, finished, {"judges": {"judge1": {part: settings}}})
     assert found == made | cells(*JUDGED) | follow(*JUDGED) | TABLES
 
 
 def test_an_edited_module_concerns_whoever_can_reach_it(snakemake: Snakemake, finished: Finished) -> None:
-    """The guidance is part of both diffusion rows, and of no training."""
+    """The guidance is part of both diffusion rows and of what they refuse, and of no training."""
     with edited(finished.folder / "diffusion_lm/guidance.py", lambda source: source + "\nEDITED = 1\n"):
         sampled = {name for name in SAMPLES if "unguided" in name or "diffusion_lm" in name}
-        assert again(snakemake, finished) == sampled | follow(*TASKS)
+        assert again(snakemake, finished) == sampled | {"refusals.json"} | follow(*TASKS)
 
 
 def test_an_edited_baseline_concerns_its_models_and_cells(snakemake: Snakemake, finished: Finished) -> None:
-    with edited(finished.folder / "baselines/fine_tuning.py", lambda source: source + "\nEDITED = 1\n"):
+    prompts = finished.folder / "baselines/fine_tuning/prompts.py"
+    with edited(prompts, lambda source: source + "\nEDITED = 1\n"):
         made = {name for name in SAMPLES | MODELS if "/ft_" in name or "fine_tuned" in name}
-        assert again(snakemake, finished) == made | follow("semantic_content", "length")
+        assert again(snakemake, finished) == made | {"refusals.json"} | follow(*FINE_TUNED, *COMPOSITIONS)
+
+
+def test_the_shared_language_model_concerns_every_baseline(snakemake: Snakemake, finished: Finished) -> None:
+    """But no discriminator of FUDGE, which reads words itself, and not Diffusion-LM."""
+    found = changed(snakemake, finished, {"language_model": {"training": {"steps": 6}}})
+    models = {name for name in MODELS if "fine_tuned" in name or "pplm" in name or "language_model" in name}
+    baselines = ("/ft_", "/fudge/", "/pplm/")
+    sampled = {name for name in SAMPLES if any(method in name for method in baselines)}
+    assert found == models | sampled | follow(*FINE_TUNED, *COMPOSITIONS)
+
+
+def test_a_setting_of_one_fine_tuned_model_concerns_its_task(
+    snakemake: Snakemake, finished: Finished
+) -> None:
+    settings = {"fine_tuning": {"by_task": {"length": {"training": {"steps": 6}}}}}
+    made = {"models/fine_tuned_length.safetensors"}
+    made |= {f"samples/length/{name}/seed0.jsonl" for name in ("ft_sample", "ft_search")}
+    assert changed(snakemake, finished, settings) == made | follow("length")
 
 
 def test_words_about_the_code_concern_nobody(snakemake: Snakemake, finished: Finished) -> None:
@@ -447,7 +510,7 @@ def digests(finished: Finished) -> dict[str, str]:
     return {
         str(path.relative_to(finished.results)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in found
-        if not path.name.endswith(".run.json")
+        if not path.name.endswith(".run.json") and path.stem not in ("cost", "training")  # times
     }
 
 
