@@ -67,10 +67,10 @@ def read(model: LanguageModel, history: History, tokens: Tensor) -> Reading:
     cache = DynamicCache(config=model.network.config)  # extended in place, so each call has its own
     for layer, (keys, values) in enumerate(history):
         cache.update(keys, values, layer)
-    read = model.network.transformer(
+    states = model.network.transformer(
         inputs_embeds=tokens[:, None], past_key_values=cache, use_cache=True
     ).last_hidden_state
-    return Reading(read[:, 0], cast(History, [(layer.keys, layer.values) for layer in cache.layers]))
+    return Reading(states[:, 0], cast(History, [(layer.keys, layer.values) for layer in cache.layers]))
 
 
 def log_probabilities(model: LanguageModel, hidden: Tensor) -> Tensor:

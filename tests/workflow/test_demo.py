@@ -15,6 +15,9 @@ CONTROL = ("semantic_content", "parts_of_speech", "syntax_tree", "syntax_spans",
 COMPOSITIONS = {"semantic_content+syntax_tree": "syntax_ctrl", "semantic_content+parts_of_speech": "pos_ctrl"}
 
 
+BASELINES = ("fudge", "ft_sample", "ft_search")
+
+
 class Demo(NamedTuple):
     """The folder of the results, what Snakemake said, and the tables: value by (task, method, metric)."""
 
@@ -80,6 +83,33 @@ def test_both_parsers_know_the_grammar(demo: Demo) -> None:
     rows = [row for row in read(demo.results / "tables/judges.csv") if row["metric"] == "bracket F1"]
     assert {row["judge"] for row in rows} == {"judge1", "judge2"}
     assert all(float(row["value"]) >= 95 for row in rows)
+
+
+@pytest.mark.parametrize("task", CONTROL)
+@pytest.mark.parametrize("method", BASELINES)
+def test_a_baseline_does_more_than_chance(demo: Demo, task: str, method: str) -> None:
+    assert demo.values[task, method, "ctrl"] > demo.values[task, "unguided", "ctrl"]
+
+
+@pytest.mark.parametrize(("task", "syntax"), COMPOSITIONS.items())
+@pytest.mark.parametrize("method", ["fudge", "ft_poe"])
+def test_a_baseline_composes_more_than_chance(demo: Demo, task: str, syntax: str, method: str) -> None:
+    for metric in ("semantic_ctrl", syntax):
+        assert demo.values[task, method, metric] > demo.values[task, "unguided", metric]
+
+
+@pytest.mark.parametrize("name", ["control", "composition"])
+def test_every_cell_has_a_value_or_a_reason(demo: Demo, name: str) -> None:
+    empty = [row for row in read(demo.results / f"tables/{name}.csv") if not row["value"]]
+    assert all(row["note"].startswith("not applicable: ") for row in empty if row["task"] != "unconditional")
+    assert {row["method"] for row in empty if name == "control"} == {"pplm"}
+
+
+def test_every_cell_has_its_cost(demo: Demo) -> None:
+    rows = {(row["task"], row["method"]): row for row in read(demo.results / "tables/cost.csv")}
+    assert {"pplm", "fudge", "ft_sample", "ft_search"} <= {m for t, m in rows if t == "semantic_content"}
+    assert all(float(row["seconds"]) > 0 and float(row["forward_tokens"]) > 0 for row in rows.values())
+    assert float(rows["semantic_content", "pplm"]["backward_passes"]) > 0
 
 
 @pytest.mark.parametrize("name", ["control", "composition"])

@@ -148,7 +148,6 @@ def test_tokens_that_are_no_words_of_the_vocabulary_are_never_written() -> None:
     assert after.isfinite()[0].tolist() == [False] * 4 + [True] * 5 + [False] * 3
 
 
-@torch.no_grad()
 def test_half_precision_changes_little(world: Any, trained: Callable[[str, int], Path]) -> None:
     model = Discriminator.load(trained("parts_of_speech", 300))
     asked = model.encoding.asked([world.target("parts_of_speech", i) for i in range(40)], torch.device("cpu"))
@@ -161,8 +160,7 @@ def test_half_precision_changes_little(world: Any, trained: Callable[[str, int],
     )
     kept = exact.isfinite()
     assert kept.sum(1).eq(100).all() and exact[kept].min() < -3
-    assert not torch.equal(exact, half)
-    torch.testing.assert_close(exact[kept], half[kept], rtol=0.02, atol=0.05)
+    assert 0 < (exact[kept] - half[kept]).abs().mean() < 0.02
 
 
 def test_rows_that_have_ended_are_left_alone_and_change_nothing() -> None:

@@ -106,14 +106,17 @@ class Spy(AttributeModel):
 def test_the_discriminator_reads_the_mean_of_text_and_soft_words(
     world: Any, ids: Tensor, moment: Moment, horizon: int
 ) -> None:
+    moved = [(keys + 0.5, values.clone().requires_grad_()) for keys, values in moment.history]
     spy = Spy(horizon)
-    kl = losses(world.model, moment.history, moment, spy).kl
+    losses(world.model, moved, moment, spy)
     words = world.model.network.transformer.wte.weight
-    soft = (moment.log_u.exp() @ words)[:, None].expand(-1, horizon, -1)
-    vectors = torch.cat([words[ids], soft], 1)
+    now = read(world.model, moved, moment.token).hidden
+    soft = log_probabilities(world.model, now).exp() @ words
+    vectors = torch.cat([words[ids], soft[:, None].expand(-1, horizon, -1)], 1)
     states = world.model.network.transformer(inputs_embeds=vectors).last_hidden_state
+    states[:, READ] = now  # x_t alone is read behind the perturbed history
     assert torch.allclose(spy.features, states.mean(1), atol=1e-4)
-    assert torch.allclose(kl, torch.zeros(ROWS), atol=1e-6)
+    assert spy.features.requires_grad == (horizon > 0)  # the gradient comes through the soft words only
 
 
 def test_kl_is_that_of_the_perturbed_from_the_unperturbed_distribution(world: Any, moment: Moment) -> None:
