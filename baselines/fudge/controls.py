@@ -72,9 +72,11 @@ def _tree_words(control: Control) -> list[Names]:
 
 
 def _span_words(control: Control) -> list[Names]:
+    """A word before the span is told how far off it begins, so that the words can lead up to it."""
+    before = [f"before {words}" for words in range(control["first"], 0, -1)]
     inside = control["last"] - control["first"] - 1
     marks = ["single"] if inside < 0 else ["first", *["inside"] * inside, "last"]
-    return [(None, None)] * control["first"] + [(mark, control["label"]) for mark in marks]
+    return [(mark, control["label"]) for mark in (*before, *marks)]
 
 
 def _stated_spans(text: Text) -> list[Control]:

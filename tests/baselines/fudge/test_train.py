@@ -110,6 +110,15 @@ def test_a_batch_depends_on_its_step_alone(world: Any, task: str) -> None:
     assert same(other.at(8), taught[8]) == (task not in SYNTAX)  # only they draw anything
 
 
+@pytest.mark.parametrize("task", SYNTAX)
+def test_a_text_that_comes_again_is_asked_anew(
+    world: Any, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = lessons(world, task)
+    monkeypatch.setattr(taught.batches, "at", lambda step: range(32))
+    assert same(taught.at(1), taught.at(1)) and not same(taught.at(1), taught.at(2))
+
+
 def test_a_batch_holds_whole_texts(world: Any) -> None:
     taught = lessons(world, "parts_of_speech")
     for ids, number in zip(taught.at(4).ids.tolist(), taught.batches.at(4), strict=True):
