@@ -26,7 +26,8 @@ from pipeline.records import Sample, read_records
 
 NAN = float("nan")
 _SAMPLING = (
-    "seconds: per text, with loading the model; tokens, passes: mean per text; trials: settings tried."
+    "seconds: per text, with loading the model; tokens, passes: mean per text;\n"
+    "trials: settings that `snakemake tune` tries."
 )
 _TRAINING = "texts: steps times batch; seconds: of the job (since its last start); –: not trained here."
 _HEADERS = (

@@ -75,7 +75,7 @@ def read(model: LanguageModel, history: History, tokens: Tensor) -> Reading:
 
 def log_probabilities(model: LanguageModel, hidden: Tensor) -> Tensor:
     """log p of the token after a hidden state [B, d], [B, V]; what no text may have is ``NEVER``."""
-    logits: Tensor = model.network.lm_head(hidden).float()
+    logits: Tensor = model.network.lm_head(hidden)
     logits[:, model.barred] = NEVER
     return logits.log_softmax(-1)
 

@@ -37,14 +37,24 @@ def test_requests_go_round_the_targets() -> None:
     ]  # fmt: skip
 
 
-def test_times_faster_are_against_single_texts() -> None:
-    assert table([1, 16], [6.0, 0.75], 64) == [["1", "64", "6.000", "1.0"], ["16", "64", "0.750", "8.0"]]
+def found(seconds: float, *texts: str) -> tuple[list[list[str]], float]:
+    return [text.split() for text in texts], seconds
+
+
+FOUND = [found(6.0, "a pub", "a bar"), found(0.75, "a pub", "a place")]
+
+
+def test_every_size_is_compared_with_single_texts() -> None:
+    assert table([1, 16], FOUND) == [
+        ["1", "2", "6.000", "1.0", "100.0"],
+        ["16", "2", "0.750", "8.0", "50.0"],
+    ]
 
 
 def test_markdown_columns_are_aligned() -> None:
-    lines = as_markdown(table([1, 128], [6.0, 0.5], 64)).splitlines()
-    assert lines[0] == "| batch size | texts | seconds per sample | times faster |"
-    assert lines[3] == "|        128 |    64 |              0.500 |         12.0 |"
+    lines = as_markdown(table([1, 16], FOUND)).splitlines()
+    assert lines[0] == "| batch size | texts | seconds per sample | times faster | percent same |"
+    assert lines[3] == "|         16 |     2 |              0.750 |          8.0 |         50.0 |"
     assert len({len(line) for line in lines}) == 1
 
 
@@ -55,13 +65,14 @@ def test_the_command_times_every_size(job: Job, run_command: Any) -> None:
     assert tuple(rows[0]) == COLUMNS
     assert [(row["batch_size"], row["texts"]) for row in rows] == [("1", "5"), ("2", "5"), ("8", "5")]
     assert all(float(row["seconds_per_sample"]) > 0 for row in rows) and rows[0]["times_faster"] == "1.0"
+    assert {row["percent_same"] for row in rows} == {"100.0"}
     assert job.outputs["markdown"].read_text().count("\n") == 5
 
 
 def test_other_texts_at_another_size_are_an_error(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count()
     monkeypatch.setattr(batching, "measure", lambda *_: ([[str(next(numbers))]], 1.0))
-    with pytest.raises(RuntimeError, match="batches of 2 give other texts than batches of 1"):
+    with pytest.raises(RuntimeError, match="of the texts of batches of 1, batches of 2 give only 0%"):
         batching.main(job)
     assert not job.outputs["csv"].exists()
 
