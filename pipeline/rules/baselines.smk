@@ -1,13 +1,3 @@
-def fine_tuning(task):
-    """The settings of a task's fine-tuning: the common ones, with its own merged in."""
-    common = {key: value for key, value in S["fine_tuning"].items() if key != "by_task"}
-    return merged(common, S["fine_tuning"]["by_task"].get(task, {}))
-
-
-# The shared language model is an input of fine-tuning only where fine-tuning starts from it.
-START = {"language_model": model("language_model")} if S["fine_tuning"]["model"]["source"] == "shared" else {}
-
-
 rule language_model:
     input:
         corpus=f"{RESULTS}/corpus.jsonl",

@@ -213,3 +213,13 @@ def trial_models(wildcards):
 
 def trial_files(task):
     return {f"samples/{name}": f"{RESULTS}/tuning/samples/{task}/{name}.jsonl" for name in trials(task)}
+
+
+def fine_tuning(task):
+    """The settings of a task's fine-tuning: the common ones, with its own merged in."""
+    common = {key: value for key, value in S["fine_tuning"].items() if key != "by_task"}
+    return merged(common, S["fine_tuning"]["by_task"].get(task, {}))
+
+
+# The shared language model is an input of fine-tuning only where fine-tuning starts from it.
+START = {"language_model": model("language_model")} if S["fine_tuning"]["model"]["source"] == "shared" else {}
