@@ -16,6 +16,7 @@ PARTS_OF_SPEECH = "parts_of_speech"
 SYNTAX_TREE = "syntax_tree"
 SYNTAX_SPANS = "syntax_spans"
 LENGTH = "length"
+INFILLING = "infilling"
 COMPOSITIONS = {  # a composition asks for both parts at once (paper Section 7.2)
     f"{SEMANTIC_CONTENT}+{SYNTAX_TREE}": (SEMANTIC_CONTENT, SYNTAX_TREE),
     f"{SEMANTIC_CONTENT}+{PARTS_OF_SPEECH}": (SEMANTIC_CONTENT, PARTS_OF_SPEECH),
@@ -44,6 +45,7 @@ TASKS: dict[str, Task] = {
     PARTS_OF_SPEECH: Task(1, {"tags": list}),
     SYNTAX_TREE: Task(1, {"tree": str}),  # its words masked by "*"
     SYNTAX_SPANS: Task(1, {"first": int, "last": int, "label": str}),
+    INFILLING: Task(1, {"left": str, "right": str}),  # the sentences before and after; words joined by spaces
 }
 TASKS |= {
     name: Task(1, {key: kind for part in parts for key, kind in TASKS[part].control.items()})
@@ -111,7 +113,8 @@ def check_targets(where: str, targets: Sequence[Target], vocabulary: Vocabulary,
 
     Raises:
         InputError: unknown task or control key, repeated id, a value that the vocabulary cannot express,
-            a length out of range, an unknown tag, a tree that does not parse, a span outside every text.
+            a length out of range, an unknown tag, a tree that does not parse, a span outside every text, an
+            infilling target without references.
     """
     seen: set[str] = set()
     for line, target in enumerate(targets, 1):
@@ -125,6 +128,9 @@ def check_targets(where: str, targets: Sequence[Target], vocabulary: Vocabulary,
                 _check_words(place, target.control["value"], vocabulary)
             elif part in _LENGTHS:
                 _check_length(place, _LENGTHS[part](place, target.control), longest)
+        if target.task == INFILLING and not (target.references and all(map(str.split, target.references))):
+            what = "no reference, or an empty one"
+            raise InputError(place, what, "give at least one sentence in references")
 
 
 def _check_length(place: str, words: int, longest: int) -> None:
@@ -151,6 +157,7 @@ _LENGTHS: dict[str, Callable[[str, Mapping[str, Any]], int]] = {  # fewest words
     PARTS_OF_SPEECH: _tags_length,
     SYNTAX_TREE: lambda place, control: len(read_tree(control["tree"], place).words),
     SYNTAX_SPANS: _span_length,
+    INFILLING: lambda place, control: len(control["left"].split()) + 1 + len(control["right"].split()),
 }
 
 
