@@ -23,6 +23,8 @@ from pipeline.files import atomic, read_bytes, read_json, sha256, write_json
 
 RESULTS, STORED = Path("results"), Path("results/stored")
 KEPT = ("models", "targets", "samples", "selected", "scores", "tables", "vocabulary.json")
+# Nobody may republish the sentences of ROCStories and aNLG; scores name their contexts by id.
+UNPUBLISHED = ("targets/infilling.jsonl", "samples/infilling/human", "selected/infilling/human")
 INDEX = "signatures.json"
 SIDECAR_KEYS = ("packages", "device", "seconds")
 COMPUTED = ("annotated.jsonl",)  # made by a network, so equal jobs need not give equal bytes
@@ -68,7 +70,7 @@ def store(scale: str) -> list[Path]:
             if not _is_whole(Path(output["path"]), output["sha256"], source):
                 continue
             path = Path(output["path"]).relative_to(source)
-            if path.parts[0] in KEPT:
+            if path.parts[0] in KEPT and not str(path).startswith(UNPUBLISHED):
                 _keep(source / path, target / path)
                 own = {"signature": f"{run['signature']}/{name}", "sha256": output["sha256"]}
                 own["settings"] = {k: v for k, v in run["settings"].items() if k not in LOCAL}

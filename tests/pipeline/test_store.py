@@ -214,6 +214,15 @@ def test_only_what_later_stages_or_readers_need_is_kept() -> None:
     assert {p.name for p in STORED.rglob("*") if p.is_file()} == {"a.csv", "vocabulary.json", INDEX}
 
 
+def test_sentences_that_nobody_may_republish_are_not_stored() -> None:
+    names = [f"{kind}/infilling/human/seed0.jsonl" for kind in ("samples", "selected")]
+    names.append("targets/infilling.jsonl")
+    kept = ["samples/infilling/cold/seed0.jsonl", "scores/infilling/human/seed0.jsonl"]
+    for name in (*names, *kept):
+        finish({FOLDER / name: lambda p: write_text(p, TEXT)}, {})
+    assert store("x") == [STORED / name for name in kept]
+
+
 def test_a_file_that_is_not_what_its_job_made_is_not_stored() -> None:
     train()
     generate()
