@@ -60,10 +60,16 @@ class Denoiser(nn.Module):
         )
         self.down = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
 
-    def forward(self, x: Tensor, time: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Read texts at network times [B]; nobody sees places where ``mask`` [B, L] is False."""
+    def forward(
+        self, x: Tensor, time: Tensor, mask: Tensor | None = None, places: Tensor | None = None
+    ) -> Tensor:
+        """Read texts at network times [B]; nobody sees places where ``mask`` [B, L] is False.
+
+        With ``places`` [B, L] there are outputs where it is True only, [N, out].
+        """
         h = self.up(x) + self.positions.weight[: x.shape[1]] + self.time(time)[:, None]  # [B, L, H]
-        return self.down(self.encoder(self.dropout(self.norm(h)), mask))
+        h = self.encoder(self.dropout(self.norm(h)), mask)
+        return self.down(h if places is None else h[places])
 
 
 class DiffusionLM(nn.Module):
@@ -105,12 +111,13 @@ class DiffusionLM(nn.Module):
         process: Process,
         previous: Tensor | None = None,
         mask: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> Tensor:
-        """The network's raw output, [B, L, d] or [B, L, V]."""
+        """The network's raw output, [B, L, d] or [B, L, V]; with ``places`` that of these alone, [N, ...]."""
         time = torch.as_tensor(process.time, dtype=torch.float32)[t.cpu()].to(x_t.device)
         if self.settings.self_conditioning:
             x_t = torch.cat([x_t, torch.zeros_like(x_t) if previous is None else previous], dim=-1)
-        return self.denoiser(x_t, time, mask)
+        return self.denoiser(x_t, time, mask, places)
 
     def read(self, output: Tensor, x_t: Tensor, t: Tensor, process: Process) -> Prediction:
         """The x_0 estimate and word logits that an output stands for."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,15 +16,17 @@ from diffusion_lm import train, train_classifier
 from diffusion_lm.classifiers import FieldClassifier, WordsClassifier, times
 from diffusion_lm.controls import SYNTAX_LOSSES, NoisyLoss, fewest_words, tells_length
 from diffusion_lm.guidance import ControlLoss, GuidanceSettings, frame_loss, gradient_guide, weighted_sum
-from diffusion_lm.sampling import FREE, Canvas, Guide, SamplingSettings, sample
+from diffusion_lm.infilling import SLOTS_FIRST, InfillingSettings, infilling_row
+from diffusion_lm.sampling import FREE, Canvas, Guide, SamplingSettings
 from diffusion_lm.syntax_classifiers import SpanClassifier
+from diffusion_lm.writing import CanvasMethod
 from pipeline.corpora.vocabulary import END, PAD, START, Vocabulary
 from pipeline.device import device
 from pipeline.errors import InputError, nearest
-from pipeline.methods import Method, Request
-from pipeline.progress import Progress
+from pipeline.methods import Request
 from pipeline.tasks import (
     COMPOSITIONS,
+    INFILLING,
     LENGTH,
     PARTS_OF_SPEECH,
     SEMANTIC_CONTENT,
@@ -36,62 +39,59 @@ from pipeline.tasks import (
 NOT_OF_AN_UPDATE = ("form", "weights", "precision")  # guidance settings that say what is steered, not how
 
 
-class DiffusionLMMethod(Method):
+class DiffusionLMMethod(CanvasMethod):
     """Samples of a Diffusion-LM, steered by the ``guidance`` that the settings give for the task.
 
     Without guidance for a task its texts are unguided: that is the ``unguided`` row of every table.
     """
 
     tasks = frozenset(
-        {UNCONDITIONAL, SEMANTIC_CONTENT, LENGTH, PARTS_OF_SPEECH, SYNTAX_TREE, SYNTAX_SPANS, *COMPOSITIONS}
+        {
+            *(UNCONDITIONAL, SEMANTIC_CONTENT, LENGTH, PARTS_OF_SPEECH, SYNTAX_TREE, SYNTAX_SPANS),
+            *(*COMPOSITIONS, INFILLING),
+        }
     )
 
     def __init__(
         self, name: str, settings: Mapping[str, Any], vocabulary: Vocabulary, models: Mapping[str, Path]
     ) -> None:
         super().__init__(name, settings, vocabulary, models)
-        self.model, self.lengths = train.load(models["diffusion"], vocabulary)
-        self.sampling = SamplingSettings(**settings["sampling"])
-        if self.sampling.steps > len(self.model.process):
-            what = f"{self.sampling.steps} steps, but the model has {len(self.model.process)}"
-            raise InputError(f"methods.{name}.sampling.steps", what, "take fewer")
+        self.model, header = train.load_kind(models["diffusion"], train.KIND, vocabulary)
+        self.lengths: list[int] = header["lengths"]
+        self.slots_first: bool = header.get(SLOTS_FIRST, False)
+        self.sampling = self.check_steps(SamplingSettings(**settings["sampling"]), "sampling")
         self.process = self.model.process.strided(self.sampling.steps, self.sampling.as_released)
         self.classifiers: dict[tuple[str, str], nn.Module] = {}
 
-    def write(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[list[str], int, int]]:
-        """Texts of similar length share a batch; every text has its own generator, length drawn first."""
-        generators = [self.generator(request, seed) for request in requests]
-        rows = [
-            self.canvas(request, generator) for request, generator in zip(requests, generators, strict=True)
-        ]
-        written: dict[int, tuple[list[str], int, int]] = {}
-        progress = Progress(f"{self.name} {requests[0].target.task}", len(rows))
-        for chosen in self.batches(requests, rows):
-            canvas = Canvas.of([rows[i] for i in chosen]).to(device())
-            guide = self.guide([requests[i] for i in chosen], canvas)
-            with torch.autocast(device().type, torch.bfloat16, enabled=self.in_bf16(requests)):
-                ids = sample(self.model, canvas, [generators[i] for i in chosen], self.sampling, guide)
-            for i, row in zip(chosen, ids.tolist(), strict=True):
-                words = self.vocabulary.decode(row[: len(rows[i])])
-                written[i] = (words, *self.cost(requests[i], len(rows[i])))
-            progress.update(len(written))
-        yield from (written[i] for i in range(len(rows)))
+    def in_bf16(self, task: str) -> bool:
+        """As the task's settings say; texts that nothing steers are in float32."""
+        if task == INFILLING:
+            return self.infilling.precision == "bf16"
+        return (self.guidance(task) or {}).get("precision") == "bf16"
 
-    def in_bf16(self, requests: Sequence[Request]) -> bool:
-        """Whether texts of this task are sampled under bf16 autocast (which may tell batches apart)."""
-        return (self.guidance(requests[0].target.task) or {}).get("precision") == "bf16"
+    def sampling_of(self, task: str) -> SamplingSettings:
+        """Infilling may change some of the settings of ``sampling``."""
+        if task != INFILLING:
+            return self.sampling
+        own = self.settings["infilling"].get("sampling", {})
+        return self.check_steps(replace(self.sampling, **own), "infilling.sampling")
 
-    def batches(self, requests: Sequence[Request], rows: Sequence[list[int]]) -> Iterator[list[int]]:
-        """Numbers of requests to be sampled together: of one task, and of similar length."""
-        places = sorted(range(len(rows)), key=lambda i: (requests[i].target.task, len(rows[i])))
-        size = self.settings["batch_size"]
-        for _, same in groupby(places, key=lambda i: requests[i].target.task):
-            order = list(same)
-            yield from (order[start : start + size] for start in range(0, len(order), size))
+    def barred(self, task: str) -> tuple[int, ...] | None:
+        """The slots of infilling have rules of their own."""
+        return self.infilling.barred if task == INFILLING else None
+
+    @cached_property
+    def infilling(self) -> InfillingSettings:
+        """The settings of infilling but for its ``sampling``."""
+        given = self.settings["infilling"]
+        return InfillingSettings(**{key: value for key, value in given.items() if key != "sampling"})
 
     def canvas(self, request: Request, generator: torch.Generator) -> list[int]:
         """What is known of a text beforehand: its length, in layout ``canvas`` or if it is to be held."""
         task, guidance = request.target.task, self.guidance(request.target.task)
+        if task == INFILLING:
+            own, shape = self.infilling, self.model.settings
+            return infilling_row(request.target, self.vocabulary, own, shape, self.slots_first)
         form = guidance["form"] if guidance is not None and task == LENGTH else None
         positions = self.model.settings.positions
         asked = 0 if guidance is None else fewest_words(request.target, positions - 2)
@@ -203,11 +203,12 @@ class DiffusionLMMethod(Method):
 
     def cost(self, request: Request, length: int) -> tuple[int, int]:
         """Forward tokens of all networks and backward passes of one text."""
-        guidance, steps = self.guidance(request.target.task), len(self.process)
+        task = request.target.task
+        guidance, steps = self.guidance(task), self.sampling_of(task).steps
         passes = 0  # of the network that is differentiated: the denoiser, or each part's classifier
         if guidance is not None and guidance["form"] != "hold":
             guided = sum(index >= guidance["idle"] * steps and index > 0 for index in range(steps))
-            passes = guidance["updates"] * guided * len(parts(request.target.task))
+            passes = guidance["updates"] * guided * len(parts(task))
         return length * (steps + passes), passes
 
     def classifier(self, requests: Sequence[Request], part: str) -> nn.Module:

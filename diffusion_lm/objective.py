@@ -21,6 +21,7 @@ def paper_terms(
     x0_noise: Tensor,
     noise: Tensor,
     previous: Tensor | None = None,
+    free: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The three terms of the end-to-end simple loss, each [B], and what they are made of.
 
@@ -29,11 +30,14 @@ def paper_terms(
 
     Args:
         ids: words [B, L]. t: steps [B]. x0_noise, noise: standard normal [B, L, d].
+        free: [B, L]; words elsewhere are clean in x_t and do not count (partial noising). None: all are free.
     """
     process = model.process
     clean = model.embedding(ids)
     x0 = clean + process.sigma[0] * x0_noise  # q(x_0 | w) = N(Emb(w), sigma_0^2 I)
     x_t = process.q_sample(x0, t, noise)
+    if free is not None:
+        x_t = torch.where(free[..., None], x_t, clean)
     output = model.output(x_t, t, process, previous)
     first = (t == 0)[:, None, None]
     if model.settings.predict == "eps":
@@ -41,22 +45,40 @@ def paper_terms(
     else:
         mse = torch.where(first, clean, x0) - output
     return {
-        "mse": mse.square().mean((1, 2)),
-        "rounding": word_loss(model.embedding.logits(x0), ids).mean(1),
-        "prior": (process.alpha_bar[-1] * x0.square()).mean((1, 2)),
+        "mse": _mean(mse.square(), free),
+        "rounding": _mean(word_loss(model.embedding.logits(x0), ids)[..., None], free),
+        "prior": _mean(process.alpha_bar[-1] * x0.square(), free),
     }
 
 
+def paper_loss(model: DiffusionLM, ids: Tensor, free: Tensor | None = None) -> Tensor:
+    """The sum of the paper's terms, [B], at steps and noise drawn from torch's global generator."""
+    t = uniform_steps(len(ids), model.process).to(ids.device)
+    x0_noise, noise = torch.randn(2, *ids.shape, model.settings.dimension, device=ids.device)
+    terms = paper_terms(model, ids, t, x0_noise, noise, free=free)
+    return sum(terms.values(), torch.zeros(()))
+
+
+def _mean(values: Tensor, free: Tensor | None) -> Tensor:
+    """Mean over places (the ``free`` ones) and dimensions, [B, L, d] -> [B]."""
+    if free is None:
+        return values.mean((1, 2))
+    return (values.mean(2) * free).sum(1) / free.sum(1)
+
+
 def word_loss(logits: Tensor, ids: Tensor) -> Tensor:
-    """Cross-entropy of words: [B, L, V], [B, L] -> nats [B, L]."""
-    losses = nn.functional.cross_entropy(logits.float().flatten(0, 1), ids.flatten(), reduction="none")
+    """Cross-entropy of words: [..., V], [...] -> nats [...]."""
+    losses = nn.functional.cross_entropy(logits.float().flatten(0, -2), ids.flatten(), reduction="none")
     return losses.view_as(ids)
 
 
-def words_loss(model: DiffusionLM, ids: Tensor, free: Tensor, mask: Tensor | None) -> Tensor:
+def words_loss(
+    model: DiffusionLM, ids: Tensor, free: Tensor, mask: Tensor | None, free_only: bool = False
+) -> Tensor:
     """Cross-entropy of the free words given the noisy text, averaged over them, one value per text [B].
 
-    Words that are not ``free`` [B, L] (START and END of a canvas) stay clean in x_t.
+    Words that are not ``free`` [B, L] (START and END of a canvas) stay clean in x_t; with ``free_only`` the
+    network writes nothing at their places, which is the same loss for less work where many are known.
     Half of the texts see the model's own first estimate (self-conditioning, Chen et al. 2023).
     Draws from torch's global generator, which the training loop seeds at every step.
     """
@@ -71,7 +93,11 @@ def words_loss(model: DiffusionLM, ids: Tensor, free: Tensor, mask: Tensor | Non
         with torch.no_grad():
             rows = None if mask is None else mask[:half]
             previous[:half] = model(x_t[:half], t[:half], model.process, None, rows).x0
-    losses = word_loss(model.output(x_t, t, model.process, previous, mask), ids) * free
+    output = model.output(x_t, t, model.process, previous, mask, free if free_only else None)
+    if free_only:
+        losses = torch.zeros(ids.shape, device=ids.device).masked_scatter(free, word_loss(output, ids[free]))
+    else:
+        losses = word_loss(output, ids) * free
     return losses.sum(1) / free.sum(1).clamp(min=1)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lm.denoiser import DiffusionLM
+from diffusion_lm.layout import text_mask
 from diffusion_lm.process import Process
 from pipeline.corpora.vocabulary import END, PAD, START
 from pipeline.language_model import padded
@@ -34,17 +35,18 @@ class SamplingSettings:
 class Canvas:
     """What is known of the texts before they are written.
 
-    words: [B, L] ids, FREE where a word is to be written; mask: [B, L], False beyond a text's end.
+    words: [B, L] ids, FREE where a word is to be written; mask: [B, L], False beyond a text's end;
+    barred: words that fill no free place. Without it they are START, END and PAD where END is known.
     """
 
     words: Tensor
     mask: Tensor
+    barred: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]]) -> Canvas:
+    def of(cls, rows: Sequence[Sequence[int]], barred: tuple[int, ...] | None = None) -> Canvas:
         """A canvas of rows of ids and FREE, of any lengths."""
-        lengths = torch.tensor([len(row) for row in rows])
-        return cls(padded(rows, PAD), torch.arange(int(lengths.max())) < lengths[:, None])
+        return cls(padded(rows, PAD), text_mask(rows), barred)
 
     @property
     def free(self) -> Tensor:
@@ -52,14 +54,15 @@ class Canvas:
         return self.words == FREE
 
     def forbidden(self, words: int) -> Tensor:
-        """[B, 1, V] True for words that may not fill a free place: in a known frame, START, END and PAD."""
-        frame_words = torch.isin(torch.arange(words), torch.tensor([START, END, PAD]))
-        framed = (self.words == END).any(1)
-        return framed[:, None, None] & frame_words.to(framed.device)
+        """[B, 1, V] True for words that may not fill a free place."""
+        barred = (START, END, PAD) if self.barred is None else self.barred
+        out = torch.isin(torch.arange(words), torch.tensor(barred))
+        rows = (self.words == END).any(1) | (self.barred is not None)
+        return rows[:, None, None] & out.to(rows.device)
 
     def to(self, device: torch.device) -> Canvas:
         """The same canvas on another device."""
-        return Canvas(self.words.to(device), self.mask.to(device))
+        return Canvas(self.words.to(device), self.mask.to(device), self.barred)
 
 
 @dataclass(frozen=True)

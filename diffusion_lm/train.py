@@ -5,7 +5,7 @@ python -m diffusion_lm.train --spec SPEC --input corpus=FILE vocabulary=FILE --o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,18 @@ import torch
 from torch import Tensor
 
 from diffusion_lm.denoiser import DiffusionLM, ModelSettings
-from diffusion_lm.layout import block_layout, canvas_layout, pad_layout
-from diffusion_lm.objective import paper_terms, uniform_steps, words_loss
+from diffusion_lm.layout import Row, block_layout, framed, pad_layout, row_tensors
+from diffusion_lm.objective import paper_loss, words_loss
 from pipeline import checkpoint
 from pipeline.command import Job, command
-from pipeline.corpora.vocabulary import END, PAD, START, Vocabulary
+from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.device import device
 from pipeline.errors import InputError
 from pipeline.records import Text, read_records
 from pipeline.training import Batches, TrainingSettings, train
 
 KIND = "Diffusion-LM"
+WHOLE = ("canvas", "pad")  # layouts that cut no text into pieces
 
 
 def training_texts(corpus: Path, vocabulary: Vocabulary, most_words: int) -> list[list[int]]:
@@ -45,55 +46,94 @@ def training_texts(corpus: Path, vocabulary: Vocabulary, most_words: int) -> lis
     return [vocabulary.encode(text.tokens) for text in texts]
 
 
-def canvas_loss(
-    model: DiffusionLM, texts: Sequence[list[int]], settings: TrainingSettings
+def text_batches(
+    texts: Sequence[list[int]], settings: TrainingSettings, by_length: bool
+) -> Callable[[int], list[list[int]]]:
+    """The texts of each training step; ``by_length``: those of similar length share a batch."""
+    lengths = [len(ids) for ids in texts] if by_length else None
+    batches = Batches(len(texts), settings.batch_size, settings.seed, lengths)
+    return lambda step: [texts[i] for i in batches.at(step)]
+
+
+def block_batches(
+    texts: Sequence[list[int]], settings: TrainingSettings, length: int
 ) -> Callable[[int], Tensor]:
-    """Loss of a step on canvases as long as their texts, START and END known (layout ``canvas``)."""
-    batches = Batches(len(texts), settings.batch_size, settings.seed, [len(ids) for ids in texts])
+    """The rows [B, length] of each training step, cut from the joined texts (layout ``block``)."""
+    rows = block_layout(texts, length)
+    batches = Batches(len(rows), settings.batch_size, settings.seed)
+    return lambda step: rows[torch.as_tensor(batches.at(step))]
+
+
+def canvas_loss(
+    model: DiffusionLM, rows: Callable[[int], list[Row]], free_only: bool = False
+) -> Callable[[int], Tensor]:
+    """Loss of a step on rows whose free words are noised and learned (layout ``canvas``).
+
+    Args:
+        rows: those of each step; a PAD among their words is a word. free_only: see :func:`words_loss`.
+    """
 
     def loss(step: int) -> Tensor:
-        ids = canvas_layout([texts[i] for i in batches.at(step)]).to(device())
-        mask = ids != PAD
-        return words_loss(model, ids, mask & (ids != START) & (ids != END), mask).mean()
+        return words_loss(model, *row_tensors(rows(step), device()), free_only).mean()
 
     return loss
 
 
-def fixed_loss(
-    model: DiffusionLM, texts: Sequence[list[int]], settings: TrainingSettings
-) -> Callable[[int], Tensor]:
-    """Loss of a step on rows of fixed length whose every place is noised (layouts ``pad`` and ``block``)."""
-    lay = block_layout if model.settings.layout == "block" else pad_layout
-    rows = lay(texts, model.settings.positions).to(device())
-    batches = Batches(len(rows), settings.batch_size, settings.seed)
+def fixed_loss(model: DiffusionLM, rows: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
+    """Loss of a step on rows of fixed length whose every place is noised (layouts ``pad`` and ``block``).
+
+    Args:
+        rows: word ids [B, L] of each step.
+    """
 
     def loss(step: int) -> Tensor:
-        ids = rows[torch.as_tensor(batches.at(step), device=rows.device)]
+        ids = rows(step).to(device())
         if model.settings.predict == "words":
             return words_loss(model, ids, torch.ones_like(ids, dtype=torch.bool), None).mean()
-        t = uniform_steps(len(ids), model.process).to(ids.device)
-        shape = (*ids.shape, model.settings.dimension)
-        noises = torch.randn(2, *shape, device=ids.device)
-        return sum(paper_terms(model, ids, t, *noises).values(), torch.zeros(())).mean()
+        return paper_loss(model, ids).mean()
 
     return loss
+
+
+def build(job: Job, vocabulary: Vocabulary, layouts: Sequence[str]) -> DiffusionLM:
+    """The untrained model of a training command that knows these layouts.
+
+    Raises:
+        InputError: another layout, or one that cannot be trained so.
+    """
+    settings = ModelSettings(words=len(vocabulary), **job.spec["model"])
+    if settings.layout not in layouts:
+        raise InputError("model.layout", f"cannot be '{settings.layout}'", f"choose {' or '.join(layouts)}")
+    if settings.layout == "canvas" and settings.predict != "words":
+        raise InputError("model.layout", "'canvas' needs predict 'words'", "choose 'pad' or predict 'words'")
+    return DiffusionLM(settings).to(device())
+
+
+def fit(
+    job: Job, kind: str, model: DiffusionLM, loss: Callable[[int], Tensor], header: Mapping[str, Any]
+) -> None:
+    """Train on the loss of each step, then save the averaged weights as a checkpoint of this kind."""
+    training = TrainingSettings(**job.spec["training"])
+    train(model, loss, training, job.work, job.outputs["model"].stem, job.signature)
+    checkpoint.save(
+        job.outputs["model"], kind, {"model": asdict(model.settings), **header}, model.state_dict()
+    )
 
 
 def main(job: Job) -> None:
-    """Train, then save the averaged weights."""
+    """Train on texts."""
     vocabulary = Vocabulary.load(job.inputs["vocabulary"])
-    settings = ModelSettings(words=len(vocabulary), **job.spec["model"])
-    if settings.layout == "canvas" and settings.predict != "words":
-        raise InputError(
-            "diffusion.model.layout", "'canvas' needs predict 'words'", "choose 'pad' or predict 'words'"
-        )
-    texts = training_texts(job.inputs["corpus"], vocabulary, settings.positions - 2)
-    model = DiffusionLM(settings).to(device())
-    training = TrainingSettings(**job.spec["training"])
-    loss = (canvas_loss if settings.layout == "canvas" else fixed_loss)(model, texts, training)
-    train(model, loss, training, job.work, "diffusion_lm", job.signature)
-    header = {"model": asdict(settings), "vocabulary": vocabulary.digest(), "lengths": length_counts(texts)}
-    checkpoint.save(job.outputs["model"], KIND, header, model.state_dict())
+    model, training = build(job, vocabulary, (*WHOLE, "block")), TrainingSettings(**job.spec["training"])
+    positions, layout = model.settings.positions, model.settings.layout
+    texts = training_texts(job.inputs["corpus"], vocabulary, positions - 2)
+    told = text_batches(texts, training, by_length=layout == "canvas")
+    if layout == "canvas":
+        loss = canvas_loss(model, lambda step: [framed(ids) for ids in told(step)])
+    elif layout == "pad":
+        loss = fixed_loss(model, lambda step: pad_layout(told(step), positions))
+    else:
+        loss = fixed_loss(model, block_batches(texts, training, positions))
+    fit(job, KIND, model, loss, {"vocabulary": vocabulary.digest(), "lengths": length_counts(texts)})
 
 
 def length_counts(texts: Sequence[Sequence[Any]]) -> list[int]:
@@ -107,11 +147,21 @@ def load(path: Path, vocabulary: Vocabulary) -> tuple[DiffusionLM, list[int]]:
     Raises:
         InputError: missing, damaged, or trained on another vocabulary.
     """
-    header, weights = checkpoint.load(path, KIND)
+    model, header = load_kind(path, KIND, vocabulary)
+    return model, header["lengths"]
+
+
+def load_kind(path: Path, kind: str, vocabulary: Vocabulary) -> tuple[DiffusionLM, dict[str, Any]]:
+    """A checkpoint of a kind as :func:`load` gives it, and its header.
+
+    Raises:
+        InputError: as :func:`load`, or of another kind.
+    """
+    header, weights = checkpoint.load(path, kind)
     checkpoint.require(path, header, {"vocabulary": vocabulary.digest()})
     model = DiffusionLM(ModelSettings(**header["model"]))
     checkpoint.restore(model, path, weights)
-    return model.to(device()).eval(), header["lengths"]
+    return model.to(device()).eval(), header
 
 
 if __name__ == "__main__":

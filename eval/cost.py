@@ -122,14 +122,14 @@ def _run(path: Path) -> dict[str, Any]:
 def cost_markdown(costs: Sequence[Cost], trainings: Sequence[Training]) -> str:
     """Both tables with their legends."""
     sampling, training = (
-        markdown_table(header, [[*map(_told, row)] for row in rows])
+        markdown_table(header, [[*map(told, row)] for row in rows])
         for header, rows in zip(_HEADERS, (costs, trainings), strict=True)
     )
     parts = ("### Cost of the texts", _SAMPLING, sampling, "### Cost of training", _TRAINING, training)
     return "\n\n".join(parts) + "\n"
 
 
-def _told(value: Any) -> str:
+def told(value: Any) -> str:
     """A measure with three significant digits, a count or a name as it is, – for what is absent."""
     if value is None or value == "" or value != value:
         return "–"

@@ -17,6 +17,7 @@ TASKS = (
 )
 METHODS = ("human", "unguided", "pplm", "fudge", "diffusion_lm", "ft_sample", "ft_search")
 COMPOSITION_METHODS = ("human", "unguided", "fudge", "diffusion_lm", "ft_poe")
+INFILLING_METHODS = ("left_only", "delorean", "cold", "diffusion_lm", "diffuseq", "ar_infilling", "human")
 METHOD_ORDER = (*METHODS, *(name for name in COMPOSITION_METHODS if name not in METHODS))
 REFUSED = "not applicable: "  # begins the note of a cell that the method cannot fill; its reason follows
 SELECTIONS = {"mbr": "one text per target and seed, selected by MBR", "all": "all samples"}

@@ -97,22 +97,22 @@ def _main_tables(cells: Cells) -> list[str]:
             parts.append(f"#### {tasks[0]}")
         else:
             titles = [f"{task} {title}" for (task, _), title in zip(pairs, titles, strict=True)]
-        refused = _refused(cells, tasks)
+        refused = refused_cells(cells, tasks)
         body = [
-            [method, *(_shown(cells.get((t, method, m)), (t, method) in refused) for t, m in pairs)]
+            [method, *(cell_text(cells.get((t, method, m)), (t, method) in refused) for t, m in pairs)]
             for method in ordered((method for task, method, _ in cells if task in tasks), METHOD_ORDER)
         ]
-        parts += [markdown_table(["method", *titles], body), *_reasons(refused)]
+        parts += [markdown_table(["method", *titles], body), *reason_lines(refused)]
     return parts
 
 
-def _refused(cells: Cells, tasks: Sequence[str]) -> dict[tuple[str, str], str]:
+def refused_cells(cells: Cells, tasks: Sequence[str]) -> dict[tuple[str, str], str]:
     """Why a method cannot do a task, by task and method."""
     notes = {(task, method): str(row.note) for (task, method, _), row in cells.items() if task in tasks}
     return {key: note.removeprefix(REFUSED) for key, note in notes.items() if note.startswith(REFUSED)}
 
 
-def _reasons(refused: Mapping[tuple[str, str], str]) -> list[str]:
+def reason_lines(refused: Mapping[tuple[str, str], str]) -> list[str]:
     """One line per reason: the methods that give it, and the tasks for which they do."""
     lines = []
     for reason in dict.fromkeys(refused.values()):
@@ -143,20 +143,21 @@ def _guards(cells: Cells, metrics: Iterable[str]) -> str:
     for task in ordered((task for task, _ in measured), TASKS):
         for method in ordered((method for name, method in measured if name == task), METHOD_ORDER):
             values = [getattr(cells.get((task, method, metric)), "value", np.nan) for metric in metrics]
-            body.append([task, method, *map(_number, values, metrics)])
+            body.append([task, method, *map(number_text, values, metrics)])
     return markdown_table(["task", "method", *metrics], body)
 
 
-def _shown(row: Any | None, refused: bool) -> str:
+def cell_text(row: Any | None, refused: bool) -> str:
     """``83.5 [79.1, 87.2] (81.2)``, without what is absent; ``n/a`` for what a method cannot do."""
     if row is None:
         return "n/a" if refused else "–"
-    value, low, high, paper = (_number(x, row.metric) for x in (row.value, row.low, row.high, row.paper))
+    value, low, high, paper = (number_text(x, row.metric) for x in (row.value, row.low, row.high, row.paper))
     interval = "" if np.isnan(row.low) else f" [{low}, {high}]"
     return ("n/a" if refused else value + interval) + ("" if np.isnan(row.paper) else f" ({paper})")
 
 
-def _number(value: float, metric: str) -> str:
+def number_text(value: float, metric: str) -> str:
+    """A value with the decimals of its metric; – for what is absent."""
     decimals = 3 if metric.startswith("distinct") else 2 if metric.startswith("lm_") else 1
     return "–" if np.isnan(value) else f"{value:.{decimals}f}"
 

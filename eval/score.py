@@ -106,14 +106,14 @@ def score_samples(
         ValueError: ``token_losses`` returned something else than one finite number per predicted token.
     """
     check_coverage(samples, targets, where)
-    chosen = _chosen_keys(samples, selected, where)
+    chosen = chosen_keys(samples, selected, where)
     texts = [split_words(sample.text) for sample in samples]
     losses = token_losses(texts)
     require_same_length(texts, losses, "texts and their token losses")
     successes = _successes(samples, texts, {target.target_id: target for target in targets}, judges, where)
     scores = []
     for sample, words, loss, succeeded in zip(samples, texts, losses, successes, strict=True):
-        metrics = succeeded | _fluency(words, loss) | _guards(words, training_texts)
+        metrics = succeeded | _fluency(words, loss) | text_guards(words, training_texts)
         scores.append(Score(*_key(sample), selected=_key(sample) in chosen, metrics=metrics))
     return scores
 
@@ -206,7 +206,12 @@ def _successes(
     return found
 
 
-def _chosen_keys(samples: Sequence[Sample], selected: Sequence[Sample], where: str | Path) -> set[Key]:
+def chosen_keys(samples: Sequence[Sample], selected: Sequence[Sample], where: str | Path) -> set[Key]:
+    """The keys of the selected samples.
+
+    Raises:
+        InputError: they are not one of the samples of each method, target and seed.
+    """
     chosen, known = set(map(_key, selected)), set(map(_key, samples))
     if strangers := sorted(chosen - known):
         raise InputError(where, f"selected sample {strangers[0]} is not among the samples", "select again")
@@ -224,7 +229,8 @@ def _fluency(words: list[str], loss: np.ndarray) -> dict[str, float]:
     return {"lm_nll": total / len(loss), "lm_nll_sum": total, "lm_tokens": float(len(loss))}
 
 
-def _guards(words: list[str], training_texts: Set[tuple[str, ...]]) -> dict[str, float]:
+def text_guards(words: list[str], training_texts: Set[tuple[str, ...]]) -> dict[str, float]:
+    """The guards of a single text, as in :func:`score_samples`."""
     return {
         "length": float(len(words)),
         "doubled": float(doubled_words(words)),

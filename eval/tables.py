@@ -160,9 +160,9 @@ def _text_estimates(cell: Cell, texts: pd.DataFrame, seed: int) -> dict[str, Est
     if mismatch:
         percent["mismatch_rate"] = 100 * texts[_MISMATCH]
     groups = texts["target_id"].to_numpy()
-    estimates = {name: _estimate(values, groups, seed, largest=100.0) for name, values in percent.items()}
-    estimates["mean_length"] = _estimate(texts["length"], groups, seed)
-    nats = _estimate(texts["lm_nll"], groups, seed, transform=np.exp)
+    estimates = {name: estimate(values, groups, seed, largest=100.0) for name, values in percent.items()}
+    estimates["mean_length"] = estimate(texts["length"], groups, seed)
+    nats = estimate(texts["lm_nll"], groups, seed, transform=np.exp)
     estimates["lm_score"] = nats._replace(value=float(np.exp(nats.value)))
     return estimates | {name: Estimate(NAN, note="not measured") for name in missing}
 
@@ -174,7 +174,7 @@ def _with_released_targets(texts: pd.DataFrame, metrics: Sequence[str]) -> pd.Da
     return texts.assign(**filled)
 
 
-def _estimate(column: pd.Series, groups: np.ndarray, seed: int, **options: Any) -> Estimate:
+def estimate(column: pd.Series, groups: np.ndarray, seed: int, **options: Any) -> Estimate:
     """Mean over targets, and its interval with the options of :func:`bootstrap_interval`."""
     values = column.to_numpy(dtype=float)
     means = target_means(values, groups)

@@ -1,5 +1,7 @@
 """The human row: held-out texts that mean what a target asks for, or the sentence a target was made from.
 
+For infilling it is every reference, to be scored against the others.
+
 python -m pipeline.human --spec SPEC --input corpus=FILE targets=FILE --output samples=FILE
 """
 
@@ -11,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.command import Job, command
 from pipeline.errors import InputError
 from pipeline.records import Sample, Target, Text, read_records, write_records
-from pipeline.tasks import LENGTH, SEMANTIC_CONTENT, SYNTAX
+from pipeline.tasks import INFILLING, LENGTH, SEMANTIC_CONTENT, SYNTAX
 
 HUMAN = "human"
 
@@ -44,6 +46,14 @@ def source_samples(texts: Sequence[Text], targets: Sequence[Target], seed: int) 
         yield Sample(HUMAN, target.task, target.target_id, 0, seed, " ".join(text.tokens), 0, 0)
 
 
+def reference_samples(targets: Sequence[Target], seed: int) -> Iterator[Sample]:
+    """Every reference of each reported target; the index of a sample is that of its reference."""
+    for target in (target for target in targets if target.reported):
+        for index, told in enumerate(target.references or []):
+            words = " ".join(told.split())
+            yield Sample(HUMAN, target.task, target.target_id, index, seed, words, 0, 0)
+
+
 def means(text: Text, target: Target) -> bool:
     """Whether a text is an answer to a target, by its annotation and not by its words."""
     control = target.control
@@ -57,11 +67,13 @@ def means(text: Text, target: Target) -> bool:
 def main(job: Job) -> None:
     """Write the human samples of a task."""
     texts, targets = read_records(job.inputs["corpus"], Text), read_records(job.inputs["targets"], Target)
-    if targets[0].task in SYNTAX:
-        samples = list(source_samples(texts, targets, job.spec["seed"]))
+    seed = job.spec["seed"]
+    if targets[0].task == INFILLING:
+        samples = list(reference_samples(targets, seed))
+    elif targets[0].task in SYNTAX:
+        samples = list(source_samples(texts, targets, seed))
     else:
-        held_out = [text for text in texts if text.split == HUMAN]
-        samples = list(human_samples(held_out, targets, job.spec["seed"]))
+        samples = list(human_samples([text for text in texts if text.split == HUMAN], targets, seed))
     if not samples:
         raise InputError(job.inputs["corpus"], "no human text fits any target", "hold out more texts")
     write_records(job.outputs["samples"], samples)

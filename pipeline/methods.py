@@ -20,7 +20,10 @@ from pipeline.errors import InputError, nearest
 from pipeline.fingerprint import method_modules
 from pipeline.records import Sample, Target
 from pipeline.seeding import generator
-from pipeline.tasks import TASKS
+from pipeline.tasks import INFILLING, TASKS
+
+ONLY_INFILLING = dict.fromkeys(TASKS.keys() - {INFILLING}, "it only writes a sentence between two others")
+"""The refusals of a method for infilling alone."""
 
 
 @dataclass(frozen=True)

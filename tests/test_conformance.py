@@ -20,12 +20,15 @@ import yaml
 
 from pipeline.command import Job
 from pipeline.corpora.grammar import restaurant_texts
+from pipeline.corpora.infilling import examples
+from pipeline.corpora.stories import story_texts
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError
 from pipeline.methods import Method, load_method
 from pipeline.records import Sample, Target, Text, read_records, write_records
 from pipeline.settings import merged, resolve
 from pipeline.tasks import (
+    INFILLING,
     LENGTH,
     PARTS_OF_SPEECH,
     SEMANTIC_CONTENT,
@@ -72,9 +75,16 @@ SETTINGS: dict[str, Any] = {  # what differs from the demo
     "fine_tuning": {"model": {**SIZES, "positions": 160}, "training": SOME},
     "fudge_discriminators": {"model": SIZES, "training": FEW},
     "pplm_attribute": {"training": FEW},
+    "story_diffusion": {"model": {**CLASSIFIER["model"], "diffusion_steps": 20}, "training": SOME},
+    "story_diffuseq": {"model": {**CLASSIFIER["model"], "diffusion_steps": 20}, "training": SOME},
+    "story_language_model": {"model": SIZES, "training": SOME},
+    "ar_infilling": {"model": SIZES, "training": SOME},
     "methods": {
         "unguided": {"sampling": {"steps": 4}},
-        "diffusion_lm": {"sampling": {"steps": 4}},
+        "diffusion_lm": {"sampling": {"steps": 4}, "infilling": {"sampling": {"steps": 4}}},
+        "diffuseq": {"sampling": {"steps": 4}},
+        "delorean": {"passes": 2, "iterations": 2},
+        "cold": {"iterations": 3},
         "fudge": {"candidates": 20},
         "pplm": {"updates": 2},
         **FURTHER,
@@ -106,7 +116,21 @@ def recipes(settings: Mapping[str, Any]) -> dict[str, Recipe]:
         found[f"fine_tuned_{task}"] = Recipe("baselines.fine_tuning.train", spec, SHARED)
         spec = {**settings["fudge_discriminators"], "task": task}
         found[f"fudge_{task}"] = Recipe("baselines.fudge.train", spec)
-    return found
+    return found | story_recipes(settings)
+
+
+def story_recipes(settings: Mapping[str, Any]) -> dict[str, Recipe]:
+    """The models that are trained on stories."""
+    words = settings["story_language_model"]
+    return {
+        "story_diffusion": Recipe("diffusion_lm.train_stories", settings["story_diffusion"]),
+        "story_diffuseq": Recipe("diffusion_lm.diffuseq", settings["story_diffuseq"]),
+        "story_language_model": Recipe("baselines.story_language_model", {**words, "direction": "forward"}),
+        "story_backward_language_model": Recipe(
+            "baselines.story_language_model", {**words, "direction": "backward"}
+        ),
+        "ar_infilling": Recipe("baselines.ar_infilling.train", settings["ar_infilling"]),
+    }
 
 
 # --- a world of tiny models
@@ -140,6 +164,25 @@ def training_texts() -> list[Text]:
     return [replace(text, spans=[list(span) for span in spans(text.tree or "")]) for text in texts]
 
 
+def story_of(name: str, *sentences: str) -> Text:
+    told = [sentence.split() for sentence in sentences]
+    words = [word for sentence in told for word in sentence]
+    return Text(name, "train", " ".join(words), words, sentences=told)
+
+
+STORIES = (
+    story_of("short story", "Go .", "No .", "Go .", "No .", "Yes ."),
+    story_of("unicode story", "Zoë saw a café .", "Tea was 3 £ .", "Zoë had 3 £ .", "“ Tea ! ”", "She ate ."),
+    story_of("long story", *["Anna saw Zoë and Zoë saw Anna and Anna saw Zoë ."] * 5),
+)
+
+
+def training_stories() -> list[Text]:
+    """The grammar's stories, and as many times the extremes that a few steps of training see them."""
+    repeated = [replace(story, id=f"{story.id}-{i}") for story in STORIES for i in range(10)]
+    return [*STORIES, *story_texts(0, {"train": 150}), *repeated]
+
+
 CONTROLS: dict[str, Callable[[Text], dict[str, Any]]] = {
     UNCONDITIONAL: lambda text: {},
     SEMANTIC_CONTENT: lambda text: dict(zip(("field", "value"), min(text.fields.items()), strict=True)),
@@ -152,24 +195,38 @@ CONTROLS: dict[str, Callable[[Text], dict[str, Any]]] = {
 }
 
 
+class Corpus:
+    """Texts, their vocabulary, and the files of both."""
+
+    def __init__(self, folder: Path, texts: list[Text]) -> None:
+        folder.mkdir()
+        self.texts = texts
+        self.vocabulary = Vocabulary.build([text.tokens for text in texts], more_than=0)
+        self.inputs = {"corpus": folder / "corpus.jsonl", "vocabulary": folder / "vocabulary.json"}
+        write_records(self.inputs["corpus"], texts)
+        self.vocabulary.save(self.inputs["vocabulary"])
+
+
 class World:
-    """A corpus, its targets, and models that are trained when a method first asks for them."""
+    """Two corpora, their targets, and models that are trained when a method first asks for them."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder, self.settings, self.recipes = folder, settings, recipes(settings)
-        self.texts = training_texts()
-        self.vocabulary = Vocabulary.build([text.tokens for text in self.texts], more_than=0)
-        self.inputs = {"corpus": folder / "corpus.jsonl", "vocabulary": folder / "vocabulary.json"}
-        write_records(self.inputs["corpus"], self.texts)
-        self.vocabulary.save(self.inputs["vocabulary"])
+        self.restaurants = Corpus(folder / "restaurants", training_texts())
+        self.stories = Corpus(folder / "stories", training_stories())
         self.model, self.samples = cache(self.train), cache(self.write)
+
+    def corpus(self, task: str) -> Corpus:
+        """What the texts of a task are about."""
+        return self.stories if task == INFILLING else self.restaurants
 
     def train(self, name: str) -> Path:
         """The model file ``name``, made by its command."""
         assert name in self.recipes, f"no recipe for the model '{name}': add it to recipes() in {__file__}"
         recipe, path = self.recipes[name], self.folder / f"{name}.safetensors"
+        corpus = self.stories if name in story_recipes(self.settings) else self.restaurants
         read = {input_name: self.model(file) for input_name, file in recipe.reads.items()}
-        job = Job({**recipe.spec, "most_words": MOST_WORDS}, {**self.inputs, **read}, {"model": path})
+        job = Job({**recipe.spec, "most_words": MOST_WORDS}, {**corpus.inputs, **read}, {"model": path})
         importlib.import_module(recipe.module).main(job)
         return path
 
@@ -178,12 +235,14 @@ class World:
         settings = self.settings["methods"][name]
         models = {read: self.model(file) for read, file in settings["tasks"][task].items()}
         own = {key: value for key, value in settings.items() if key != "tasks"}
-        return load_method(name, own, self.vocabulary, models)
+        return load_method(name, own, self.corpus(task).vocabulary, models)
 
     def targets(self, task: str) -> list[Target]:
         """What seven texts are: the extremes, and four of the grammar."""
+        if task == INFILLING:
+            return [infilling_target(story) for story in self.stories.texts[:7]]
         found = []
-        for text in self.texts[:7]:
+        for text in self.restaurants.texts[:7]:
             controls = [CONTROLS[part](text) for part in parts(task)]
             found.append(Target(text.id, task, {key: c[key] for c in controls for key in c}))
         return found
@@ -191,6 +250,11 @@ class World:
     def write(self, name: str, task: str, seed: int = 0) -> list[Sample]:
         """Two samples of every target by a fresh instance."""
         return list(self.method(name, task).generate(self.targets(task), 2, seed))
+
+
+def infilling_target(story: Text) -> Target:
+    left, middle, right = map(" ".join, examples([story], "neighbours")[0])
+    return Target(story.id, INFILLING, {"left": left, "right": right}, references=[middle])
 
 
 @pytest.fixture(scope="session")
@@ -259,7 +323,7 @@ def refusal(method: Method, targets: list[Target]) -> str:
 
 def test_samples_come_target_by_target(world: World, name: str, task: str) -> None:
     targets = world.targets(task)
-    check_targets("targets", targets, world.vocabulary, MOST_WORDS)
+    check_targets("targets", targets, world.corpus(task).vocabulary, 2 * MOST_WORDS)
     found = [(s.method, s.task, s.seed, s.target_id, s.sample_index) for s in world.samples(name, task)]
     assert found == [(name, task, 0, target.target_id, index) for target in targets for index in (0, 1)]
 
@@ -270,7 +334,7 @@ def test_texts_are_words_of_the_vocabulary(world: World, name: str, task: str, t
     for sample in samples:
         words = sample.text.split(" ") if sample.text else []
         assert len(words) <= MOST_WORDS
-        assert all(word in world.vocabulary or word == "UNK" for word in words), words
+        assert all(word in world.corpus(task).vocabulary or word == "UNK" for word in words), words
         assert unicodedata.normalize("NFC", sample.text) == sample.text
     write_records(tmp_path / "samples.jsonl", samples)
     assert read_records(tmp_path / "samples.jsonl", Sample) == samples

@@ -12,7 +12,7 @@ from pipeline.device import device
 from pipeline.language_model import LanguageModel
 from pipeline.methods import Method, Request
 from pipeline.progress import Progress
-from pipeline.tasks import COMPOSITIONS, UNCONDITIONAL
+from pipeline.tasks import COMPOSITIONS, INFILLING, UNCONDITIONAL
 
 CHUNK = 1024  # texts between two progress lines
 ONE_CONTROL = "a fine-tuned model reads one control; ft_poe multiplies two"
@@ -27,6 +27,7 @@ class FineTuned(Method):
     tasks = frozenset(SERIALISATIONS)
     refusals: ClassVar = {
         UNCONDITIONAL: "it has learned texts under a control only",
+        INFILLING: "ar_infilling is this method for stories",
         **dict.fromkeys(COMPOSITIONS, ONE_CONTROL),
     }
 

@@ -18,7 +18,7 @@ from pipeline.errors import InputError, nearest
 from pipeline.language_model import LanguageModel
 from pipeline.methods import Method, Request
 from pipeline.progress import Progress
-from pipeline.tasks import COMPOSITIONS, UNCONDITIONAL, parts
+from pipeline.tasks import COMPOSITIONS, INFILLING, UNCONDITIONAL, parts
 
 
 class ProductOfExperts(Method):
@@ -27,6 +27,7 @@ class ProductOfExperts(Method):
     tasks = frozenset(COMPOSITIONS)
     refusals: ClassVar = {
         UNCONDITIONAL: "its models have learned texts under a control only",
+        INFILLING: "one thing is asked for, not two",
         **dict.fromkeys(SERIALISATIONS, "a product of one model is ft_sample"),
     }
 

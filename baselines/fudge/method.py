@@ -16,7 +16,7 @@ from pipeline.errors import InputError
 from pipeline.language_model import LanguageModel
 from pipeline.methods import Method, Request
 from pipeline.progress import Progress
-from pipeline.tasks import COMPOSITIONS, UNCONDITIONAL, parts
+from pipeline.tasks import COMPOSITIONS, INFILLING, UNCONDITIONAL, parts
 
 CHUNK = 1024  # texts between two progress lines
 
@@ -32,7 +32,10 @@ class Fudge(Method):
     """
 
     tasks = frozenset((*DISCRIMINATED, *COMPOSITIONS))
-    refusals: ClassVar = {UNCONDITIONAL: "there is nothing to steer towards"}
+    refusals: ClassVar = {
+        UNCONDITIONAL: "there is nothing to steer towards",
+        INFILLING: "its discriminators tell controls of restaurant texts; the paper does not run it either",
+    }
 
     def write(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[list[str], int, int]]:
         """Words and costs, chunk by chunk.

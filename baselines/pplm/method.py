@@ -18,6 +18,7 @@ from pipeline.methods import Method, Request
 from pipeline.progress import Progress
 from pipeline.tasks import (
     COMPOSITIONS,
+    INFILLING,
     LENGTH,
     PARTS_OF_SPEECH,
     SEMANTIC_CONTENT,
@@ -41,6 +42,7 @@ class PPLM(Method):
     tasks = frozenset({SEMANTIC_CONTENT})
     refusals: ClassVar[dict[str, str]] = {
         UNCONDITIONAL: "there is nothing to steer towards",
+        INFILLING: "a sentence to come is no attribute; DELOREAN is this idea for it",
         LENGTH: "its attribute does not see where a text ends; the paper does not run it either",
         **dict.fromkeys((PARTS_OF_SPEECH, SYNTAX_TREE, SYNTAX_SPANS), NO_POSITIONS),
         **dict.fromkeys(COMPOSITIONS, f"of its syntactic half: {NO_POSITIONS}"),

@@ -16,7 +16,7 @@ from pipeline.language_model import LanguageModel
 from pipeline.methods import Method, Request
 from pipeline.progress import Progress
 from pipeline.records import Target
-from pipeline.tasks import LENGTH, SEMANTIC_CONTENT, SYNTAX, UNCONDITIONAL
+from pipeline.tasks import INFILLING, LENGTH, SEMANTIC_CONTENT, SYNTAX, UNCONDITIONAL
 
 
 class RejectionSampling(Method):
@@ -28,6 +28,7 @@ class RejectionSampling(Method):
     tasks = frozenset({SEMANTIC_CONTENT, LENGTH})
     refusals: ClassVar = {
         UNCONDITIONAL: "nothing is asked for, so no text would be rejected",
+        INFILLING: "it does not look at what stands around a text",
         **dict.fromkeys(SYNTAX, "only a judge could say which texts to reject, and judges do not write"),
     }
 

@@ -220,12 +220,29 @@ def story_texts(seed: int, sizes: Mapping[str, int]) -> list[Text]:
     Raises:
         ValueError: there are fewer different stories than ``sizes`` asks for.
     """
+    return [_text(identity, split, story) for identity, split, _, story in _dealt(seed, sizes)]
+
+
+def retellings(seed: int, sizes: Mapping[str, int]) -> dict[str, list[list[str]]]:
+    """For every story of :func:`story_texts`, by id: all ways to tell each of its sentences with its words.
+
+    Sentence i of the story is one of the ways at i. Arguments and errors are those of ``story_texts``.
+    """
+    return {identity: _ways(dict(choice)) for identity, _, choice, _ in _dealt(seed, sizes)}
+
+
+def _dealt(seed: int, sizes: Mapping[str, int]) -> Iterator[tuple[str, str, Choice, tuple[str, ...]]]:
+    """Id, split, choice and sentences of every story."""
     rng = random.Random(f"stories {seed}")
-    return [
-        _text(f"{split}-{index:06d}", split, story)
-        for split, dealt in split_by_meaning(_draws(rng), sizes, rng).items()
-        for index, (_, story) in enumerate(dealt)
-    ]
+    for split, dealt in split_by_meaning(_draws(rng), sizes, rng).items():
+        for index, (choice, story) in enumerate(dealt):
+            yield f"{split}-{index:06d}", split, choice, story
+
+
+def _ways(choice: dict[str, str]) -> list[list[str]]:
+    """All ways to tell each sentence of the plot chosen, with the words chosen."""
+    words = choice | _pronouns(choice["name"])
+    return [[way.format(**words) for way in ways] for ways in PLOTS[choice["plot"]].sentences]
 
 
 def _text(identity: str, split: str, story: tuple[str, ...]) -> Text:
@@ -237,11 +254,9 @@ def _draws(rng: random.Random) -> Iterator[tuple[Choice, tuple[str, ...]]]:
     """Endless (choice of plot, character and words; five sentences) pairs."""
     while True:
         title = rng.choice(list(PLOTS))
-        plot = PLOTS[title]
-        words = {slot: rng.choice(options) for slot, options in plot.slots.items()}
-        words["name"] = rng.choice(GIRLS + BOYS)
-        story = tuple(rng.choice(ways).format(**words, **_pronouns(words["name"])) for ways in plot.sentences)
-        yield (("plot", title), *words.items()), story
+        words = {slot: rng.choice(options) for slot, options in PLOTS[title].slots.items()}
+        choice = {"plot": title, **words, "name": rng.choice(GIRLS + BOYS)}
+        yield tuple(choice.items()), tuple(rng.choice(ways) for ways in _ways(choice))
 
 
 def _pronouns(name: str) -> dict[str, str]:

@@ -25,12 +25,12 @@ rule language_model:
 rule fine_tuned:
     input:
         **START,
-        corpus=lambda wildcards: annotated(wildcards.task),
+        corpus=lambda wildcards: corpus_of(wildcards.task),
         vocabulary=f"{RESULTS}/vocabulary.json",
     output:
         model("fine_tuned_{task}"),
     params:
-        spec=lambda wildcards: spec(**fine_tuning(wildcards.task), task=wildcards.task, most_words=MOST_WORDS),
+        spec=lambda wildcards: spec(**fine_tuning(wildcards.task), task=wildcards.task, most_words=most_words(wildcards.task)),
         code=fingerprint("baselines.fine_tuning.train"),
         start=named(START),
     log:
@@ -49,13 +49,13 @@ rule fine_tuned:
 
 rule fudge_discriminator:
     input:
-        corpus=lambda wildcards: annotated(wildcards.task),
+        corpus=lambda wildcards: corpus_of(wildcards.task),
         vocabulary=f"{RESULTS}/vocabulary.json",
     output:
         model("fudge_{task}"),
     params:
         spec=lambda wildcards: spec(
-            **S["fudge_discriminators"], task=wildcards.task, most_words=MOST_WORDS
+            **S["fudge_discriminators"], task=wildcards.task, most_words=most_words(wildcards.task)
         ),
         code=fingerprint("baselines.fudge.train"),
     log:
@@ -80,7 +80,7 @@ rule pplm_attribute:
     output:
         model("pplm_attribute"),
     params:
-        spec=spec(**S["pplm_attribute"], most_words=MOST_WORDS),
+        spec=spec(**S["pplm_attribute"], most_words=most_words(SEMANTIC_CONTENT)),
         code=fingerprint("baselines.pplm.train"),
     log:
         f"{RESULTS}/logs/pplm_attribute.log",

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.errors import InputError, nearest
 from pipeline.fingerprint import fingerprint
 from pipeline.settings import merged, resolve, tuning
-from pipeline.tasks import SYNTAX, parts
+from pipeline.tasks import INFILLING, SEMANTIC_CONTENT, SYNTAX, parts
 
 if not Path("Snakefile").is_file():
     sys.exit("error: run snakemake in the repository's root folder; results go to results/")
@@ -30,7 +30,19 @@ METHODS = S["methods"]
 TUNING = tuning()
 TASKS = sorted({task for method in METHODS.values() for task in method["tasks"]})
 JUDGES = S["judges"]
-MOST_WORDS = S["diffusion"]["model"]["positions"] - 2  # of any text: START and END are positions too
+# What is trained on stories alone: each model's command and settings.
+STORY_MODELS = {
+    "story_diffusion": ("diffusion_lm.train_stories", S["story_diffusion"]),
+    "story_diffuseq": ("diffusion_lm.diffuseq", S["story_diffuseq"]),
+    "story_language_model": ("baselines.story_language_model", {**S["story_language_model"], "direction": "forward"}),
+    "story_backward_language_model": (
+        "baselines.story_language_model",
+        {**S["story_language_model"], "direction": "backward"},
+    ),
+    "ar_infilling": ("baselines.ar_infilling.train", S["ar_infilling"]),
+    "story_encoder": ("eval.train_encoder", S["story_encoder"]),
+}
+CONTROL_TASKS = [task for task in TASKS if task != INFILLING]
 READINGS = "results/cache/readings.sqlite"  # what judges have read, by sentence, for all scales and runs
 
 
@@ -41,6 +53,7 @@ shell.prefix(f"python={shlex.quote(sys.executable)}; ")
 wildcard_constraints:
     task="|".join(map(re.escape, TASKS)),
     judge="|".join(JUDGES),
+    story_model="|".join(STORY_MODELS),
     method="[a-z][a-z0-9_]*",
     seed="[0-9]+",
 
@@ -70,9 +83,20 @@ def named(files):
     return " ".join(shlex.quote(f"{name}={path}") for name, path in files.items())
 
 
-def annotated(task):
-    """The corpus of a task: for syntax with the judge's tags and trees."""
-    return f"{RESULTS}/{'annotated' if task in SYNTAX else 'corpus'}.jsonl"
+def corpus_of(task):
+    """The corpus of a task: stories for infilling; for syntax with the judge's tags and trees."""
+    name = "stories" if task == INFILLING else "annotated" if task in SYNTAX else "corpus"
+    return f"{RESULTS}/{name}.jsonl"
+
+
+def vocabulary_of(task):
+    """The words of a task's corpus."""
+    return f"{RESULTS}/{'stories_vocabulary' if task == INFILLING else 'vocabulary'}.json"
+
+
+def most_words(task):
+    """The longest text of a task, in words; START and END are positions too."""
+    return S["story_diffusion" if task == INFILLING else "diffusion"]["model"]["positions"] - 2
 
 
 def treebank_corpus(judge, part):
@@ -115,18 +139,25 @@ def models_of(wildcards):
     return {name: model(file) for name, file in named_models.items()}
 
 
+def for_task(method, task):
+    """A method's settings as one task reads them: another task's guidance, say, reruns nothing."""
+    unread = {"tasks", *({INFILLING} - {task})}
+    kept = {key: value for key, value in method.items() if key not in unread}
+    read = {"guidance": (task,), "strength": (task, *parts(task))}
+    for key in read.keys() & kept.keys():
+        kept[key] = {name: value for name, value in kept[key].items() if name in read[key]}
+    return kept
+
+
 def settings_of(wildcards):
-    """A method's own settings, with those of this task only: another task's guidance reruns nothing."""
-    method = {key: value for key, value in METHODS[wildcards.method].items() if key != "tasks"}
-    read = {"guidance": (wildcards.task,), "strength": (wildcards.task, *parts(wildcards.task))}
-    for key in read.keys() & method.keys():
-        method[key] = {task: value for task, value in method[key].items() if task in read[key]}
+    """What a method needs to write the texts of a cell."""
+    method = for_task(METHODS[wildcards.method], wildcards.task)
     return spec(
         name=wildcards.method,
         method=method,
         samples=method.get("samples", S["samples"][wildcards.task]),
         seed=int(wildcards.seed),
-        most_words=MOST_WORDS,
+        most_words=most_words(wildcards.task),
     )
 
 
@@ -136,18 +167,27 @@ def classifier_settings(wildcards):
     return spec(**S["classifiers"][wildcards.task], **task)
 
 
-TABLES = ("control", "composition", "judges", "cost")
+TABLES = ("control", "composition", "infilling", "mbr_sizes", "judges", "cost")
 REFUSALS = f"{RESULTS}/refusals.json"  # which method cannot do which task, and why
 KINDS = ("samples", "selected", "scores")
 
 
 def table_files():
     """Every file the table is made of, named for the command."""
-    files = {f"targets/{task}": f"{RESULTS}/targets/{task}.jsonl" for task in TASKS}
+    files = {f"targets/{task}": f"{RESULTS}/targets/{task}.jsonl" for task in CONTROL_TASKS}
     for kind in KINDS:
-        for task in TASKS:
+        for task in CONTROL_TASKS:
             for name, path in cells(kind, task).items():
                 files[name.replace(kind, f"{kind}/{task}", 1)] = path
+    return files
+
+
+def infilling_files():
+    """Targets, texts and scores of infilling, named for the commands."""
+    files = {f"targets/{INFILLING}": f"{RESULTS}/targets/{INFILLING}.jsonl"}
+    for kind in ("samples", "scores"):
+        for name, path in cells(kind, INFILLING).items():
+            files[name.replace(kind, f"{kind}/{INFILLING}", 1)] = path
     return files
 
 
@@ -160,7 +200,7 @@ def cost_files():
         if not name.startswith("samples/human/")
     }
     read = {file for method in METHODS.values() for files in method["tasks"].values() for file in files.values()}
-    models = sorted({*read, "teacher", *judges_of(SYNTAX[0])})
+    models = sorted({*read, "teacher", "story_encoder", *judges_of(SYNTAX[0])})
     return samples | {f"models/{name}": model(name) for name in models}
 
 
@@ -175,7 +215,7 @@ def trial_counts():
 def show_table():
     """Print the tables at the end of a run."""
     folder = Path(RESULTS) / "tables"
-    for table in (folder / f"{name}.md" for name in ("control", "composition")):
+    for table in (folder / f"{name}.md" for name in ("control", "composition", "infilling")):
         if table.is_file():
             print(table.read_text(encoding="utf-8"))
     print(f"Tables: {folder}. Texts: {RESULTS}/samples.")
@@ -198,10 +238,10 @@ def trial_settings(wildcards):
     resolved = merged(METHODS[method], overrides)
     return spec(
         name=wildcards.trial,
-        method={key: value for key, value in resolved.items() if key != "tasks"},
+        method=for_task(resolved, wildcards.task),
         samples=resolved.get("samples", TUNING["samples"]),
         seed=TUNING["seed"],
-        most_words=MOST_WORDS,
+        most_words=most_words(wildcards.task),
         tuned_on=True,
     )
 

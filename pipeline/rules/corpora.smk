@@ -1,4 +1,4 @@
-PLAIN_TASKS = [task for task in TASKS if task not in SYNTAX]
+PLAIN_TASKS = [task for task in CONTROL_TASKS if task not in SYNTAX]
 SYNTAX_TASKS = [task for task in TASKS if task in SYNTAX]
 
 
@@ -67,7 +67,7 @@ rule syntax_targets:
             **S["syntax"],
             data_dir=S["data_dir"],
             tasks=SYNTAX_TASKS,
-            most_words=MOST_WORDS,
+            most_words=most_words(SYNTAX[0]),
         ),
         code=fingerprint("pipeline.corpora.syntax_targets"),
         targets=named({task: f"{RESULTS}/targets/{task}.jsonl" for task in SYNTAX_TASKS}),
@@ -87,7 +87,7 @@ rule syntax_targets:
 
 rule human:
     input:
-        corpus=lambda wildcards: annotated(wildcards.task),
+        corpus=lambda wildcards: corpus_of(wildcards.task),
         targets=f"{RESULTS}/targets/{{task}}.jsonl",
     output:
         f"{RESULTS}/samples/{{task}}/human/seed{{seed}}.jsonl",

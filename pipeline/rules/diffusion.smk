@@ -24,7 +24,7 @@ rule diffusion_lm:
 
 rule guidance_classifier:
     input:
-        corpus=lambda wildcards: annotated(wildcards.task),
+        corpus=lambda wildcards: corpus_of(wildcards.task),
         vocabulary=f"{RESULTS}/vocabulary.json",
         diffusion=model("diffusion_lm"),
     output:

@@ -2,7 +2,7 @@ rule generate:
     input:
         unpack(models_of),
         targets=f"{RESULTS}/targets/{{task}}.jsonl",
-        vocabulary=f"{RESULTS}/vocabulary.json",
+        vocabulary=lambda wildcards: vocabulary_of(wildcards.task),
     output:
         f"{RESULTS}/samples/{{task}}/{{method}}/seed{{seed}}.jsonl",
     params:

@@ -1,4 +1,4 @@
-# One job per task over all methods and seeds: judges are loaded once.
+# One job per task over all methods and seeds: judges are loaded once. Infilling is scored by rules of its own.
 for task in TASKS:
 
     rule:
@@ -25,6 +25,9 @@ for task in TASKS:
         shell:
             "$python -m eval.select --spec {params.spec:q} --input {params.inputs} "
             "--output {params.outputs} 2> >(tee {log} >&2)"
+
+
+for task in CONTROL_TASKS:
 
     rule:
         name:

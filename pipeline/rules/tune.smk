@@ -3,7 +3,7 @@ rule trial:
     input:
         unpack(trial_models),
         targets=f"{RESULTS}/targets/{{task}}.jsonl",
-        vocabulary=f"{RESULTS}/vocabulary.json",
+        vocabulary=lambda wildcards: vocabulary_of(wildcards.task),
     output:
         f"{RESULTS}/tuning/samples/{{task}}/{{trial}}.jsonl",
     params:

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 
 from diffusion_lm.denoiser import DiffusionLM, ModelSettings
+from pipeline.corpora.stories import story_texts
+from pipeline.corpora.vocabulary import Vocabulary
+from pipeline.records import write_records
 
 ARRAYS = Path(__file__).parents[1] / "reference" / "diffusion_lm_reference.npz"
 TINY = ModelSettings(
@@ -48,3 +51,14 @@ def make_model() -> Callable[..., DiffusionLM]:
         return DiffusionLM(replace(TINY, **changes)).eval()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small corpus of stories and its vocabulary, as a training command reads them."""
+    folder = tmp_path_factory.mktemp("stories")
+    texts = story_texts(0, {"train": 20, "valid": 2})
+    write_records(folder / "stories.jsonl", texts)
+    training = [text.tokens for text in texts if text.split == "train"]
+    Vocabulary.build(training, more_than=0).save(folder / "vocabulary.json")
+    return {"corpus": folder / "stories.jsonl", "vocabulary": folder / "vocabulary.json"}

@@ -217,7 +217,7 @@ def test_guidance_steers_texts_of_one_batch_to_their_own_words(make_model: Make)
 class Believer(torch.nn.Module):
     """A stand-in network that takes the noisy text for the clean one."""
 
-    def forward(self, x: Tensor, time: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, *rest: Tensor | None) -> Tensor:
         return x
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_lm.layout import block_layout, canvas_layout, pad_layout
+from diffusion_lm.layout import Row, block_layout, canvas_layout, framed, pad_layout, row_tensors
 from pipeline.corpora.vocabulary import END, PAD, START, UNK
 
 TEXTS = [[4, 5, UNK], [5, 5, 4, 4, 5], [4] * 20, [5, 6]]  # the toy texts of the stored arrays
@@ -59,3 +59,12 @@ def test_canvases_are_as_long_as_their_texts() -> None:
         [START, 4, 5, UNK, END, PAD, PAD],
         [START, 5, 5, 4, 4, 5, END],
     ]
+
+
+def test_rows_tell_free_places_from_known_ones_and_from_those_that_do_not_exist() -> None:
+    """PAD within a row is a word; behind a shorter row it stands for nothing."""
+    rows = [framed([4, PAD, 5]), Row([START, 4, END, 5], [False, False, False, True])]
+    ids, free, mask = row_tensors(rows, torch.device("cpu"))
+    assert ids.tolist() == [[START, 4, PAD, 5, END], [START, 4, END, 5, PAD]]
+    assert free.dtype == torch.bool and free.int().tolist() == [[0, 1, 1, 1, 0], [0, 0, 0, 1, 0]]
+    assert mask.int().tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]

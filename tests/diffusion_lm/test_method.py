@@ -379,5 +379,5 @@ def test_more_steps_than_the_model_has_are_refused(files: dict[str, Path]) -> No
 
 
 def test_a_task_of_somebody_else_is_refused(files: dict[str, Path]) -> None:
-    told = refused(method(files), [Target("i", "infilling", {})])
-    assert told.startswith("method 'ours': not applicable to infilling")
+    told = refused(method(files), [Target("i", "juggling", {})])
+    assert told.startswith("method 'ours': not applicable to juggling")

@@ -24,7 +24,7 @@ class Recorder(nn.Module):
         self.answer = answer
         self.calls: list[tuple[Tensor, Tensor]] = []
 
-    def forward(self, x: Tensor, time: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, *rest: Tensor | None) -> Tensor:
         self.calls.append((x, time))
         return self.answer(x)
 
@@ -116,6 +116,51 @@ def test_known_words_enter_clean_and_free_words_noisy(
     clean = model.embedding(ids)
     assert torch.equal(x_t[~free], clean[~free])
     assert (x_t[free] - clean[free]).abs().min() > 0
+
+
+@pytest.mark.parametrize("self_conditioning", [False, True])
+def test_writing_at_free_places_only_is_the_same_loss(
+    make_model: Make, texts: tuple[Tensor, Tensor, Tensor], self_conditioning: bool
+) -> None:
+    """For every text, and in every gradient."""
+    ids, free, mask = texts
+    model = make_model(predict="words", self_conditioning=self_conditioning)
+    found = []
+    for free_only in (False, True):
+        torch.manual_seed(0)
+        losses = words_loss(model, ids, free, mask, free_only)
+        slopes = torch.autograd.grad(losses.sum(), list(model.parameters()), materialize_grads=True)
+        found.append([losses, *slopes])
+    for whole, part in zip(*found, strict=True):
+        torch.testing.assert_close(whole, part)
+
+
+@pytest.mark.parametrize("predict", ["x0", "eps"])
+def test_partial_noising_of_all_places_is_the_papers_loss(make_model: Make, predict: str) -> None:
+    ids, t = torch.tensor([[0, 5, 6, 1], [0, 7, 1, 3]]), torch.tensor([0, 9])
+    noises = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    model = make_model(predict=predict)
+    whole = paper_terms(model, ids, t, *noises)
+    partial = paper_terms(model, ids, t, *noises, free=torch.ones_like(ids, dtype=torch.bool))
+    for name, term in whole.items():
+        torch.testing.assert_close(partial[name], term)
+
+
+def test_words_outside_the_free_places_are_clean_and_do_not_count(make_model: Make, tensors: Tensors) -> None:
+    """The terms of a text whose first two words are free are means over these two."""
+    ids, t = tensors["loss/input_ids"], tensors["loss/t"]
+    noises = tensors["loss/x_start_noise"], tensors["loss/noise"]
+    model = make_model(words=7, diffusion_steps=2000)
+    free = torch.zeros_like(ids, dtype=torch.bool)
+    free[:, :2] = True
+    network = with_network(model, lambda x: tensors["loss/model_output"])
+    partial = paper_terms(model, ids, t, *noises, free=free)
+    ((x, _),) = network.calls
+    assert torch.equal(x[:, 2:], model.embedding(ids)[:, 2:])
+    network.answer = lambda x: tensors["loss/model_output"][:, :2]
+    short = paper_terms(model, ids[:, :2], t, *(noise[:, :2] for noise in noises))
+    for name, term in short.items():
+        torch.testing.assert_close(partial[name], term)
 
 
 def test_a_text_without_free_words_has_no_loss(make_model: Make) -> None:

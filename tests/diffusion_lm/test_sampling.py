@@ -43,7 +43,7 @@ class Linear(nn.Module):
         self.matrix = matrix
         self.inputs: list[Tensor] = []
 
-    def forward(self, x: Tensor, time: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, *rest: Tensor | None) -> Tensor:
         self.inputs.append(x)
         return x @ self.matrix
 
@@ -235,6 +235,23 @@ def test_a_frame_holds_words_only(
     open_ended = sample(model, Canvas.of([[FREE] * 6] * 3), generators(3), settings)
     if predict != "eps":  # a constant noise estimate says nothing
         assert (open_ended == PAD).all()  # without a frame they may be written
+
+
+@pytest.mark.parametrize(("predict", "self_conditioning"), PREDICTIONS)
+@pytest.mark.parametrize("barred", [(START,), (START, END), (START, END, PAD), (8,)], ids=str)
+def test_barred_words_fill_no_free_place(
+    make_model: Make, predict: str, self_conditioning: bool, barred: tuple[int, ...]
+) -> None:
+    """What a canvas bars is barred with and without a frame, and nothing else is."""
+    model = lively(make_model(predict=predict, self_conditioning=self_conditioning))
+    rows = [*framed(5, 9), [7, *[FREE] * 6, 7]]
+    canvas = Canvas.of(rows * 60, barred)
+    for single in (False, True):
+        settings = replace(SETTINGS, single_words=single, clamp_from=0.5)
+        written = sample(model, canvas, generators(180), settings)
+        assert set(written[canvas.free].tolist()) <= set(range(11)) - set(barred)
+    allowed = ~canvas.forbidden(11)[:, 0]
+    assert allowed.sum(1).eq(11 - len(barred)).all() and not allowed[:, list(barred)].any()
 
 
 @pytest.mark.parametrize(("predict", "self_conditioning"), PREDICTIONS)

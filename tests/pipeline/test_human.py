@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.command import Job
 from pipeline.errors import InputError
-from pipeline.human import human_samples, main, means, source_samples
+from pipeline.human import human_samples, main, means, reference_samples, source_samples
 from pipeline.records import Sample, Target, Text, read_records, write_records
 
 ANY = Target("any", "unconditional", {})
@@ -111,3 +111,23 @@ def test_a_target_of_another_corpus(source: str | None) -> None:
 def test_the_command_takes_sources_for_syntax(task: str, tmp_path: Path) -> None:
     main(job(tmp_path, SOURCES, [replace(HELD, task=task)]))
     assert [s.text for s in read_records(tmp_path / "samples.jsonl", Sample)] == ["a pub"]
+
+
+# --- infilling: every reference, to be scored against the others
+
+TOLD = Target("c-1", "infilling", {"left": "l", "right": "r"}, ["it serves  Thai food .", "a pub", "a pub"])
+UNREPORTED = replace(TOLD, target_id="c-2", tuned_on=True, target_set="tuning")
+
+
+def test_each_reference_is_a_sample_of_its_own_number() -> None:
+    """Equal ones too: a context with two of them says something about how much people agree."""
+    assert list(reference_samples([UNREPORTED, TOLD], seed=3)) == [
+        Sample("human", "infilling", "c-1", 0, 3, "it serves Thai food .", 0, 0),
+        Sample("human", "infilling", "c-1", 1, 3, "a pub", 0, 0),
+        Sample("human", "infilling", "c-1", 2, 3, "a pub", 0, 0),
+    ]
+
+
+def test_the_command_takes_references_for_infilling(tmp_path: Path) -> None:
+    main(job(tmp_path, SOURCES, [TOLD]))
+    assert [s.sample_index for s in read_records(tmp_path / "samples.jsonl", Sample)] == [0, 1, 2]

@@ -16,7 +16,7 @@ from pipeline import settings as module
 from pipeline.errors import InputError
 from pipeline.fingerprint import ROOT
 from pipeline.settings import SCALES, differences, main, merged, parse_override, resolve, tuning
-from pipeline.tasks import COMPOSITIONS, TASKS, UNCONDITIONAL, parts
+from pipeline.tasks import COMPOSITIONS, INFILLING, TASKS, UNCONDITIONAL, parts
 
 every_scale = pytest.mark.parametrize("scale", SCALES)
 MINE = {"module": "somebody.elses", "tasks": {"length": {"model": "mine"}}}
@@ -52,7 +52,8 @@ def test_every_scale_resolves_with_every_setting_filled_in(scale: str) -> None:
     assert settings["scale"] == scale
     assert not list(closed(module._schema(), settings))
     table_2 = {"unguided", "pplm", "fudge", "diffusion_lm", "ft_sample", "ft_search"}
-    assert set(settings["methods"]) == {*table_2, "ft_poe"}
+    table_5 = {"left_only", "delorean", "cold", "diffusion_lm", "diffuseq", "ar_infilling"}
+    assert set(settings["methods"]) == {*table_2, "ft_poe", *table_5}
 
 
 @every_scale
@@ -71,7 +72,8 @@ def test_the_unguided_method_is_not_guided_and_reads_the_same_model() -> None:
     for methods in (resolve(scale)["methods"] for scale in SCALES):
         assert methods["unguided"]["guidance"] == {}
         assert methods["unguided"]["sampling"] == methods["diffusion_lm"]["sampling"]
-        for task, models in methods["diffusion_lm"]["tasks"].items():
+        for task in methods["diffusion_lm"]["tasks"].keys() - {INFILLING}:
+            models = methods["diffusion_lm"]["tasks"][task]
             assert methods["unguided"]["tasks"][task]["diffusion"] == models["diffusion"]
 
 
@@ -138,9 +140,10 @@ def test_the_judges_differ(scale: str) -> None:
 
 
 def test_every_scale_guides_by_every_control() -> None:
-    guided = set(TASKS) - {UNCONDITIONAL}
+    """Infilling is not steered: the sentences around are held."""
+    guided = set(TASKS) - {UNCONDITIONAL, INFILLING}
     for method in (resolve(scale)["methods"]["diffusion_lm"] for scale in SCALES):
-        assert set(method["guidance"]) == set(method["tasks"]) == guided
+        assert set(method["guidance"]) == guided == set(method["tasks"]) - {INFILLING}
         for task, guidance in method["guidance"].items():
             assert set(guidance.get("weights", {})) <= set(parts(task))
 
@@ -184,7 +187,7 @@ def test_a_second_instance_of_a_known_module_gets_its_defaults() -> None:
 @pytest.mark.parametrize("preset", ["none", "paper", "released"])
 def test_every_preset_resolves(preset: str) -> None:
     guidance = resolve("paper", method(guidance_preset=preset))["methods"]["diffusion_lm"]["guidance"]
-    single = {task for task in TASKS if task not in (UNCONDITIONAL, *COMPOSITIONS)}
+    single = {task for task in TASKS if task not in (UNCONDITIONAL, INFILLING, *COMPOSITIONS)}
     assert set(guidance) == {"none": set(), "paper": single | set(COMPOSITIONS), "released": single}[preset]
 
 

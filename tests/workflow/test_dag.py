@@ -18,9 +18,11 @@ import yaml
 SYNTAX = ("parts_of_speech", "syntax_tree", "syntax_spans")
 COMPOSITIONS = ("semantic_content+syntax_tree", "semantic_content+parts_of_speech")
 JUDGED = (*SYNTAX, *COMPOSITIONS)  # their targets, their human row and their scores come from judges
-TASKS = ("unconditional", "semantic_content", "length", *JUDGED)
+CONTROLLED = ("unconditional", "semantic_content", "length", *JUDGED)
+TASKS = (*CONTROLLED, "infilling")
 FINE_TUNED = ("semantic_content", "length", *SYNTAX)  # tasks with a fine-tuned model and a discriminator
 METHODS = ("human", "unguided", "diffusion_lm", "fudge", "ft_sample", "ft_search")
+INFILLING = ("human", "left_only", "delorean", "cold", "diffusion_lm", "diffuseq", "ar_infilling")
 
 SIZES = {"hidden": 16, "layers": 1, "heads": 2}
 SHAPE = {**SIZES, "intermediate": 32, "time_channels": 8}
@@ -47,9 +49,18 @@ MINIATURE: dict[str, Any] = {
     "fine_tuning": {"training": FEW},
     "fudge_discriminators": {"model": SIZES, "training": FEW},
     "pplm_attribute": {"training": FEW},
+    "stories": {"sizes": {"train": 150, "valid": 30, "test": 30}, "targets": 3, "tuning": 2},
+    "story_diffusion": {"model": {**SHAPE, "diffusion_steps": 20}, "training": FEW},
+    "story_diffuseq": {"model": {**SHAPE, "diffusion_steps": 20}, "training": FEW},
+    "story_language_model": {"model": SIZES, "training": FEW},
+    "ar_infilling": {"model": SIZES, "training": FEW},
+    "story_encoder": {"model": SIZES, "training": FEW},
     "methods": {
         "unguided": {"sampling": {"steps": 3}},
-        "diffusion_lm": {"sampling": {"steps": 3}},
+        "diffusion_lm": {"sampling": {"steps": 3}, "infilling": {"sampling": {"steps": 3}}},
+        "diffuseq": {"sampling": {"steps": 3}},
+        "delorean": {"passes": 1, "iterations": 1},
+        "cold": {"iterations": 2},
         "pplm": {"updates": 1, "longest": 8},
         "fudge": {"candidates": 5},
     },
@@ -59,6 +70,7 @@ COLUMNS = "task,method,target_set,selection,metric,value,low,high,targets,sample
 RESULTS = ("control", "composition")  # tables of methods
 TABLES = {f"tables/{name}.csv" for name in ("control", "judges")}  # composition.csv is of the first one's job
 COST = {"tables/cost.csv"}
+INFILLED = {"tables/infilling.csv", "tables/mbr_sizes.csv"}
 JUDGE_MODELS = {
     f"models/{judge}_{part}.safetensors" for judge in ("judge1", "judge2") for part in ("tagger", "parser")
 }
@@ -67,7 +79,9 @@ MODELS = {
     *("models/diffusion_lm.safetensors", "models/semantic_content_classifier.safetensors"),
     *("models/teacher.safetensors", "models/language_model.safetensors", "models/pplm_attribute.safetensors"),
     *(f"models/{kind}_{task}.safetensors" for kind in ("fine_tuned", "fudge") for task in FINE_TUNED),
-    *(*CLASSIFIERS, *JUDGE_MODELS),
+    *(*CLASSIFIERS, *JUDGE_MODELS, "models/ar_infilling.safetensors"),
+    *(f"models/story_{kind}language_model.safetensors" for kind in ("", "backward_")),
+    *(f"models/story_{kind}.safetensors" for kind in ("diffusion", "diffuseq", "encoder")),
 }
 TARGETS = "targets/parts_of_speech.jsonl"  # the first of the syntax tasks' targets, which one job makes
 
@@ -84,6 +98,8 @@ def fresh(copy_repository: Callable[[Path], Path], tmp_path_factory: pytest.Temp
 
 
 def methods(task: str) -> tuple[str, ...]:
+    if task == "infilling":
+        return INFILLING
     if task == "unconditional":
         return METHODS[:2]
     if task in COMPOSITIONS:
@@ -110,10 +126,10 @@ def test_every_scale_has_a_job_for_every_model_and_cell(
     """The demo is the default."""
     done = snakemake(fresh, "-n", *(["--config", f"scale={scale}"] if scale else []))
     assert done.code == 0, done.told
-    once = {"corpus.jsonl", "annotated.jsonl", TARGETS, "refusals.json"}
-    assert set(done.jobs) >= once | TABLES | COST | MODELS | SAMPLES
+    once = {"corpus.jsonl", "stories.jsonl", "annotated.jsonl", TARGETS, "refusals.json"}
+    assert set(done.jobs) >= once | TABLES | INFILLED | COST | MODELS | SAMPLES
     assert set(done.jobs) >= {first(kind, task) for kind in ("selected", "scores") for task in TASKS}
-    assert len(done.jobs) <= 90
+    assert len(done.jobs) <= 110
     assert f"results/{scale or 'demo'}/tables/control.csv" in done.told
 
 
@@ -220,7 +236,7 @@ def test_a_table_has_every_row_that_was_run(
 
 def test_a_target_that_settings_were_chosen_on_is_reported_as_such_or_not_at_all(finished: Finished) -> None:
     sets = {(r["task"], r["target_set"]) for name in RESULTS for r in table(finished, name)}
-    plain = {(task, name) for task in set(TASKS) - set(JUDGED) for name in ("all", "untouched")}
+    plain = {(task, name) for task in set(CONTROLLED) - set(JUDGED) for name in ("all", "untouched")}
     assert sets == plain | {(task, "heldout") for task in JUDGED}
 
 
@@ -314,11 +330,10 @@ def again(snakemake: Snakemake, finished: Finished, *more: str) -> set[str]:
 
 def follow(*tasks: str) -> set[str]:
     """What follows new samples of tasks: selection, scores and the table."""
-    return (
-        {first(kind, task) for kind in ("selected", "scores") for task in tasks}
-        | {"tables/control.csv"}
-        | COST
-    )
+    tables = INFILLED if "infilling" in tasks else set()
+    if set(tasks) & set(CONTROLLED):
+        tables = tables | {"tables/control.csv"}
+    return {first(kind, task) for kind in ("selected", "scores") for task in tasks} | tables | COST
 
 
 @contextmanager
@@ -401,7 +416,8 @@ def test_an_edited_baseline_concerns_its_models_and_cells(snakemake: Snakemake, 
     prompts = finished.folder / "baselines/fine_tuning/prompts.py"
     with edited(prompts, lambda source: source + "\nEDITED = 1\n"):
         made = {name for name in SAMPLES | MODELS if "/ft_" in name or "fine_tuned" in name}
-        assert again(snakemake, finished) == made | {"refusals.json"} | follow(*FINE_TUNED, *COMPOSITIONS)
+        refused = {"refusals.json", "tables/infilling.csv"}  # the table tells who cannot fill in
+        assert again(snakemake, finished) == made | refused | follow(*FINE_TUNED, *COMPOSITIONS)
 
 
 def test_the_shared_language_model_concerns_every_baseline(snakemake: Snakemake, finished: Finished) -> None:

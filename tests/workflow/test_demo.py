@@ -105,6 +105,28 @@ def test_every_cell_has_a_value_or_a_reason(demo: Demo, name: str, refused: set[
     assert {row["method"] for row in empty if row["task"] != "unconditional"} == refused
 
 
+INFILLERS = ("left_only", "delorean", "cold", "diffusion_lm", "diffuseq", "ar_infilling")
+QUALITY = ("BLEU-4", "ROUGE-L", "CIDEr", "BERTScore")
+
+
+def infilling(demo: Demo, selection: str) -> dict[tuple[str, str], float]:
+    """The numbers of a selection by (method, metric)."""
+    rows = [row for row in read(demo.results / "tables/infilling.csv") if row["selection"] == selection]
+    return {(row["method"], row["metric"]): float(row["value"]) for row in rows if row["value"]}
+
+
+@pytest.mark.parametrize("selection", ["mbr", "first"])
+def test_every_infilling_method_has_every_metric(demo: Demo, selection: str) -> None:
+    found = infilling(demo, selection)
+    assert {(method, metric) for method in INFILLERS for metric in QUALITY} <= found.keys()
+
+
+def test_a_model_that_sees_both_sides_fills_in_better_than_one_that_sees_the_left(demo: Demo) -> None:
+    found = infilling(demo, "mbr")
+    for metric in ("BLEU-4", "ROUGE-L"):
+        assert found["ar_infilling", metric] > found["left_only", metric]
+
+
 def test_every_cell_has_its_cost(demo: Demo) -> None:
     rows = {(row["task"], row["method"]): row for row in read(demo.results / "tables/cost.csv")}
     assert {"pplm", "fudge", "ft_sample", "ft_search"} <= {m for t, m in rows if t == "semantic_content"}
@@ -112,7 +134,7 @@ def test_every_cell_has_its_cost(demo: Demo) -> None:
     assert float(rows["semantic_content", "pplm"]["backward_passes"]) > 0
 
 
-@pytest.mark.parametrize("name", ["control", "composition"])
+@pytest.mark.parametrize("name", ["control", "composition", "infilling"])
 def test_the_tables_are_there_to_be_read(demo: Demo, name: str) -> None:
     markdown = (demo.results / f"tables/{name}.md").read_text(encoding="utf-8")
     assert "| diffusion_lm " in markdown
