@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
-from eval.encoder import load
+from eval.encoder import Encoder, load
 from eval.fluency import Teacher
 from eval.infilling import BERT_SCORE, LOO, SIGNED, Cider, PairScores, rouge_l, score_texts
 from eval.score import Key, check_coverage, chosen_keys, text_guards
@@ -40,24 +40,32 @@ def main(job: Job) -> None:
     training = {tuple(s) for text in texts if text.split == "train" for s in text.sentences or []}
     vocabulary, encoder = Vocabulary.load(job.inputs["vocabulary"]), load(job.inputs["encoder"])
     teacher = Teacher(job.inputs["teacher"], vocabulary) if "teacher" in job.inputs else None
-    cider = Cider([_references(job.inputs["targets"], target) for target in targets])
-    scorers: dict[str, PairScores] = {"ROUGE-L": rouge_l, "CIDEr": cider, BERT_SCORE: encoder}
+    scorers = pair_scorers(encoder, targets, job.inputs["targets"])
     samples = cells(job.inputs, "samples")
     require("--input", job.inputs, "selected", samples)
     require("--output", job.outputs, "scores", samples)
     for cell, path in samples.items():
         found, chosen = read_records(path, Sample), read_records(job.inputs[f"selected/{cell}"], Sample)
-        metrics = infilling_metrics(found, targets, scorers, encoder.signature, path)
+        metrics = signed(infilling_metrics(found, targets, scorers, path), encoder.signature)
         scores = score_samples(found, chosen, metrics, targets, training, teacher, path)
         write_records(job.outputs[f"scores/{cell}"], scores)
         print(f"scored {cell}: {len(scores)} texts", file=sys.stderr)
+
+
+def pair_scorers(encoder: Encoder, targets: Sequence[Target], where: str | Path) -> dict[str, PairScores]:
+    """The metrics of a text and one reference, by name; CIDEr's weights are of these targets.
+
+    Raises:
+        InputError: a target without references.
+    """
+    cider = Cider([_references(where, target) for target in targets])
+    return {"ROUGE-L": rouge_l, "CIDEr": cider, BERT_SCORE: encoder}
 
 
 def infilling_metrics(
     samples: Sequence[Sample],
     targets: Sequence[Target],
     scorers: Mapping[str, PairScores],
-    signature: str,
     where: str | Path = "samples",
 ) -> list[dict[str, float]]:
     """:func:`eval.infilling.score_texts` of samples; a human sample is the reference of its index.
@@ -71,9 +79,13 @@ def infilling_metrics(
     references = [by_target[sample.target_id] for sample in samples]
     texts = [" ".join(sample.text.split()) for sample in samples]
     itself = [_itself(sample, group, where) for sample, group in zip(samples, references, strict=True)]
-    signed = {name: f"{name}{SIGNED}{signature}" for name in (BERT_SCORE, BERT_SCORE + LOO)}
-    found = score_texts(texts, references, itself, scorers)
-    return [{signed.get(name, name): value for name, value in metrics.items()} for metrics in found]
+    return score_texts(texts, references, itself, scorers)
+
+
+def signed(metrics: Sequence[Mapping[str, float]], signature: str) -> list[dict[str, float]]:
+    """The metrics with the encoder's signature behind the names of BERTScore."""
+    names = {name: f"{name}{SIGNED}{signature}" for name in (BERT_SCORE, BERT_SCORE + LOO)}
+    return [{names.get(name, name): value for name, value in found.items()} for found in metrics]
 
 
 def _references(where: str | Path, target: Target) -> list[str]:

@@ -232,6 +232,11 @@ def trials(task):
     }
 
 
+def trial_labels(task):
+    """What each trial of a task varies, as printed beside its numbers."""
+    return {name: json.dumps(next(iter(trial.values()))) for name, trial in trials(task).items()}
+
+
 def trial_settings(wildcards):
     """The resolved settings of the method that a trial varies."""
     ((method, overrides),) = trials(wildcards.task)[wildcards.trial].items()

@@ -40,10 +40,7 @@ rule trial_table:
         spec=lambda wildcards: spec(
             mbr_rule=S["mbr_rule"],
             **({"cache": READINGS} if wildcards.task in SYNTAX else {}),
-            trials={
-                name: json.dumps(next(iter(trial.values())))
-                for name, trial in trials(wildcards.task).items()
-            },
+            trials=trial_labels(wildcards.task),
         ),
         code=fingerprint("eval.trials"),
         inputs=lambda wildcards: named({**judges_of(wildcards.task), **trial_files(wildcards.task)}),
@@ -60,6 +57,39 @@ rule trial_table:
         "$python -m eval.trials --spec {params.spec:q} --input targets={input.targets} "
         "corpus={input.corpus} vocabulary={input.vocabulary} teacher={input.teacher} {params.inputs} "
         "--output table={output} 2> >(tee {log} >&2)"
+
+
+rule infilling_trial_table:
+    input:
+        list(trial_files(INFILLING).values()),
+        targets=f"{RESULTS}/targets/infilling.jsonl",
+        corpus=f"{RESULTS}/stories.jsonl",
+        encoder=model("story_encoder"),
+    output:
+        f"{RESULTS}/tuning/infilling.md",
+    params:
+        spec=spec(
+            mbr_rule=S["mbr_rule"],
+            trials=trial_labels(INFILLING),
+        ),
+        code=fingerprint("eval.infilling_trials"),
+        inputs=named(trial_files(INFILLING)),
+    log:
+        f"{RESULTS}/logs/tuning/infilling.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tuning/infilling.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m eval.infilling_trials --spec {params.spec:q} --input targets={input.targets} "
+        "corpus={input.corpus} encoder={input.encoder} {params.inputs} "
+        "--output table={output} 2> >(tee {log} >&2)"
+
+
+ruleorder: infilling_trial_table > trial_table
 
 
 rule tune:

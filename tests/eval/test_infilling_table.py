@@ -19,7 +19,7 @@ from eval.infilling import METRICS, Cider, bleu_statistics, corpus_bleu, rouge_l
 from eval.infilling_markdown import infilling_markdown, paper_scale
 from eval.infilling_table import Scored, quality, text_frame
 from eval.layout import INFILLING_METHODS
-from eval.score_infilling import infilling_metrics, key
+from eval.score_infilling import infilling_metrics, key, signed
 from eval.select import select_samples, split_words
 from eval.tables import COLUMNS
 from pipeline.human import reference_samples
@@ -65,7 +65,7 @@ def of_method(method: str, seed: int = 0) -> list[Sample]:
 def scored(samples: list[Sample], signature: str = SIGNATURE, teacher: bool = True) -> list[Score]:
     cider = Cider([target.references or [] for target in TARGETS])
     scorers = {"ROUGE-L": rouge_l, "CIDEr": cider, "BERTScore": words_in_common}
-    metrics = infilling_metrics(samples, TARGETS, scorers, signature)
+    metrics = signed(infilling_metrics(samples, TARGETS, scorers), signature)
     chosen = select_samples(samples)
     found = []
     for sample, values in zip(samples, metrics, strict=True):
