@@ -10,7 +10,7 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -110,7 +110,7 @@ def _values(record: Text | Target | Sample | Score) -> dict[str, Any]:
     """A record's keys and values, without later keys that hold their default."""
     later = [f for f in fields(record) if f.metadata == LATER]
     absent = {f.name for f in later if getattr(record, f.name) == f.default}
-    return {name: value for name, value in asdict(record).items() if name not in absent}
+    return {f.name: getattr(record, f.name) for f in fields(record) if f.name not in absent}
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
