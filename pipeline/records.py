@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -98,6 +98,7 @@ class Score:
 
 
 Record = TypeVar("Record", Text, Target, Sample, Score)
+Check = Callable[[Any], bool]
 
 
 def write_records(path: Path, records: Iterable[Text | Target | Sample | Score]) -> None:
@@ -120,13 +121,16 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
         InputError: missing or empty file, malformed line, unknown, missing or wrongly typed key.
     """
     hints = _hints(kind)
-    records = [_parse(f"{path}:{n}", line, kind, hints) for n, line in enumerate(read_lines(path), 1)]
+    checks = {name: _check(hint) for name, hint in hints.items()}
+    records = [_parse(f"{path}:{n}", line, kind, hints, checks) for n, line in enumerate(read_lines(path), 1)]
     if not records:
         raise InputError(path, "no records", f"expected {kind.SCHEMA} lines")
     return records
 
 
-def _parse(where: str, line: str, kind: type[Record], hints: Mapping[str, Any]) -> Record:
+def _parse(
+    where: str, line: str, kind: type[Record], hints: Mapping[str, Any], checks: Mapping[str, Check]
+) -> Record:
     try:
         values = json.loads(line)
     except json.JSONDecodeError as error:
@@ -140,9 +144,9 @@ def _parse(where: str, line: str, kind: type[Record], hints: Mapping[str, Any]) 
         record = kind(**values)
     except TypeError as error:
         raise InputError(where, str(error).split("() ")[-1], f"a {kind.SCHEMA} record needs it") from None
-    for name, hint in hints.items():
-        if not _fits(getattr(record, name), hint):
-            raise InputError(where, f"key '{name}' has the wrong type", f"expected {hint}")
+    for name, check in checks.items():
+        if not check(getattr(record, name)):
+            raise InputError(where, f"key '{name}' has the wrong type", f"expected {hints[name]}")
     return record
 
 
@@ -152,16 +156,32 @@ def _hints(kind: type) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in fields(kind)}
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _check(hint: Any) -> Check:
+    """What tells whether a value has a type; made once per key, since files have millions of words."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        return any(_fits(value, option) for option in arguments)
+        options = [_check(option) for option in arguments]
+        return lambda value: any(option(value) for option in options)
     if origin is list:
-        return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
+        every = _check_all(arguments[0])
+        return lambda value: isinstance(value, list) and every(value)
     if origin is dict:
-        return isinstance(value, dict) and all(_fits(item, arguments[1]) for item in value.values())
+        every = _check_all(arguments[1])
+        return lambda value: isinstance(value, dict) and every(value.values())
     if hint is Any:
-        return True
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is hint
+        return lambda value: True
+    allowed = _types(hint)
+    return lambda value: type(value) in allowed
+
+
+def _check_all(hint: Any) -> Callable[[Collection[Any]], bool]:
+    if typing.get_origin(hint) or hint is Any:
+        check = _check(hint)
+        return lambda values: all(map(check, values))
+    allowed = _types(hint)
+    return lambda values: allowed.issuperset(map(type, values))
+
+
+def _types(hint: type) -> frozenset[type]:
+    """The types of JSON's values that stand for a plain type; a number may lack its decimal point."""
+    return frozenset({int, float} if hint is float else {hint})
