@@ -86,17 +86,19 @@ def read_scored(job: Job, targets: Sequence[Target]) -> Scored:
 
 def _unsigned(score: Score, signatures: dict[str, Path], file: Path) -> Score:
     """The score with the plain name of its BERTScore, whose signature must be that of the ones before."""
-    metrics = {}
-    for name, value in score.metrics.items():
-        plain, signed, of_encoder = name.partition(SIGNED)
-        if signed:
-            signatures.setdefault(of_encoder, file)
-        metrics[plain] = value
+    for name in score.metrics:
+        if SIGNED in name:
+            signatures.setdefault(name.partition(SIGNED)[2], file)
     if len(signatures) > 1:
         (first, before), (other, _) = signatures.items()
         what = f"{BERT_SCORE} of {other}, but that of {before} is of {first}"
         raise InputError(file, what, "score both with one encoder")
-    return replace(score, metrics=metrics)
+    return plain(score)
+
+
+def plain(score: Score) -> Score:
+    """The score with the name of its BERTScore alone, without the encoder's signature."""
+    return replace(score, metrics={name.partition(SIGNED)[0]: v for name, v in score.metrics.items()})
 
 
 def text_frame(scored: Scored, target_set: str, members: Sequence[str]) -> pd.DataFrame:
@@ -146,7 +148,8 @@ def _bleu(texts: pd.DataFrame, columns: Sequence[str], seed: int) -> Estimate:
 def guards(texts: pd.DataFrame, seed: int) -> dict[str, Measured]:
     """What shows texts going wrong while their main scores look good."""
     groups = texts["target_id"].to_numpy()
-    percent = {"copy_rate": 100 * texts["copied"], "unk_rate": texts["unk_rate"]}
+    percent = {"copy_rate": 100 * texts["copied"]} if "copied" in texts else {}
+    percent["unk_rate"] = texts["unk_rate"]
     percent["doubled_rate"] = 100.0 * (texts["doubled"] > 0)
     found = {name: estimate(values, groups, seed, largest=100.0) for name, values in percent.items()}
     found["mean_length"] = estimate(texts["length"], groups, seed)
@@ -203,16 +206,21 @@ def _row(
     return (*cell, metric, value, low, high, *counts, NAN if paper is None else paper, note)
 
 
-def main(job: Job) -> None:
-    """Write the table over all contexts, and over those that no setting was chosen on."""
-    targets = [t for t in read_records(job.inputs["targets/infilling"], Target) if t.reported]
-    scored = read_scored(job, targets)
+def tabulate_infills(scored: Scored, targets: Sequence[Target], seed: int) -> pd.DataFrame:
+    """The table of every target set that the contexts are of (:func:`result_table`)."""
     members: dict[str, list[str]] = {}
     for (_, target_id), sets in target_sets(targets).items():
         for target_set in sets:
             members.setdefault(target_set, []).append(target_id)
     frames = [text_frame(scored, name, ids) for name, ids in sorted(members.items())]
-    table = pd.concat([result_table(texts, scored.signature, job.spec["seed"]) for texts in frames])
+    return pd.concat([result_table(texts, scored.signature, seed) for texts in frames])
+
+
+def main(job: Job) -> None:
+    """Write the table over all contexts, and over those that no setting was chosen on."""
+    targets = [t for t in read_records(job.inputs["targets/infilling"], Target) if t.reported]
+    scored = read_scored(job, targets)
+    table = tabulate_infills(scored, targets, job.spec["seed"])
     table = explain(table, read_json(job.inputs["refusals"]) if "refusals" in job.inputs else {})
     costs = sampling_costs(cells(job.inputs, "samples").values(), {})
     write_text(job.outputs["csv"], table_csv(table))
