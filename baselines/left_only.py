@@ -34,7 +34,7 @@ class LeftOnly(Method):
         """
         path, digest = self.models["language_model"], self.vocabulary.digest()
         model = LanguageModel.load(path, vocabulary=digest, direction="forward").to(device())
-        model.barred.append(model.end)  # the story goes on behind the middle
+        model.barred += [model.end, model.unknown]  # the story goes on behind the middle
         begun = [[model.start, *model.encode(request.target.control["left"].split())] for request in requests]
         return continuations(self, model, begun, requests, seed, sentence_length)
 

@@ -95,7 +95,7 @@ def next_logits(model: LanguageModel, states: Tensor) -> Tensor:
 
 def never(model: LanguageModel) -> list[int]:
     """Tokens that no text in a gap may have."""
-    return [*model.barred, model.end]
+    return [*model.barred, model.end, model.unknown]
 
 
 def places(mask: Tensor) -> Tensor:

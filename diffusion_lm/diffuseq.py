@@ -24,7 +24,7 @@ from diffusion_lm.train import WHOLE, build, canvas_loss, fit, load_kind
 from diffusion_lm.writing import CanvasMethod
 from pipeline.command import Job, command
 from pipeline.corpora.infilling import Context, examples
-from pipeline.corpora.vocabulary import END, PAD, START, Vocabulary
+from pipeline.corpora.vocabulary import END, PAD, START, UNK, Vocabulary
 from pipeline.device import device
 from pipeline.errors import InputError
 from pipeline.methods import ONLY_INFILLING, Request
@@ -125,8 +125,8 @@ class DiffuSeqMethod(CanvasMethod):
         return row
 
     def barred(self, task: str) -> tuple[int, ...]:
-        """END and PAD say how long a text is."""
-        return (START,)
+        """No place is UNK; END and PAD say how long a text is."""
+        return (START, UNK)
 
     def sampling_of(self, task: str) -> SamplingSettings:
         """The method's own."""

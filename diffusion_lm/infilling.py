@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from diffusion_lm.controls import place
 from diffusion_lm.denoiser import ModelSettings
 from diffusion_lm.sampling import FREE
-from pipeline.corpora.vocabulary import END, PAD, START, Vocabulary
+from pipeline.corpora.vocabulary import END, PAD, START, UNK, Vocabulary
 from pipeline.errors import InputError
 from pipeline.records import Target
 
@@ -27,7 +27,7 @@ class InfillingSettings:
     @property
     def barred(self) -> tuple[int, ...]:
         """Words that fill no slot; with ``free_length`` a slot may stay empty (PAD)."""
-        return (START, END) if self.free_length else (START, END, PAD)
+        return (START, END, UNK) if self.free_length else (START, END, UNK, PAD)
 
 
 def sentences_around(target: Target, vocabulary: Vocabulary) -> tuple[list[int], list[int]]:

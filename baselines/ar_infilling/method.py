@@ -30,6 +30,7 @@ class ARInfilling(Method):
         """
         path, digest = self.models["language_model"], self.vocabulary.digest()
         model = LanguageModel.load(path, task=INFILLING, vocabulary=digest).to(device())
+        model.barred.append(model.unknown)
         layout = checkpoint.load(path, KIND)[0]["layout"]
         controls = [request.target.control for request in requests]
         begun = [context_ids(model, layout, c["left"].split(), c["right"].split()) for c in controls]

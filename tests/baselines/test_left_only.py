@@ -128,7 +128,7 @@ def rollout(model: LanguageModel, ids: list[int], longest: int) -> list[str]:
     while sentence_length(written) is None and len(written) < longest:
         with torch.no_grad():
             logits = model.network(torch.tensor([ids])).logits[0, -1]
-        logits[[*model.barred, model.end]] = -torch.inf
+        logits[[*model.barred, model.end, model.unknown]] = -torch.inf
         ids = [*ids, int(logits.argmax())]
         written = [*written, *model.decode(ids[-1:])]
     return written

@@ -40,7 +40,7 @@ def test_greedy_is_the_likeliest_word_again_and_again(world: Any, layout: str) -
         while model.end not in written and len(written) < 20:
             with torch.no_grad():
                 logits = model.network(torch.tensor([[*ids, *written]])).logits[0, -1]
-            logits[model.barred] = -torch.inf
+            logits[[*model.barred, model.unknown]] = -torch.inf
             written.append(int(logits.argmax()))
         assert sample.text == " ".join(model.decode(written))
         assert sample.forward_tokens == len(ids) + len(written) - 1

@@ -90,7 +90,7 @@ def test_fluency_from_left_to_right_is_the_cross_entropy_to_the_masked_model(
             for place in range(WORDS):
                 told = logits[row, place].clone()
                 best = (
-                    told.index_fill(0, torch.tensor([*model.barred, model.end]), -torch.inf).topk(5).indices
+                    told.index_fill(0, torch.tensor([*model.barred, model.end, model.unknown]), -torch.inf).topk(5).indices
                 )
                 inside = torch.full_like(told, -torch.inf)
                 inside[best], inside[kept] = told[best], told[kept]
@@ -108,7 +108,7 @@ def test_fluency_from_right_to_left_reads_the_reversed_story(
         right = gap.right.ids[row][gap.right.mask[row]].tolist()
         read = [backward.start, *right[::-1], *words[row].tolist()[:0:-1]]
         told = backward.network(torch.tensor([read])).logits[0, -WORDS:].flip(0)
-        told[:, [*backward.barred, backward.end]] = told.amin(1, keepdim=True)
+        told[:, [*backward.barred, backward.end, backward.unknown]] = told.amin(1, keepdim=True)
         barred = told.clone()
         barred[:-1] -= 1e4 * told[1:].softmax(1)
         expected = -(barred.softmax(1) * soft[row].log_softmax(1)).sum(1).mean()
