@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.errors import InputError, nearest
 from pipeline.files import read_json
 from pipeline.provenance import entry, write_sidecar
-from pipeline.store import LOCAL, restore, signature
+from pipeline.stored import LOCAL, restore, signature
 
 
 class Spec(dict[str, Any]):
@@ -49,7 +49,7 @@ class Job:
 
     @cached_property
     def signature(self) -> str:
-        """What the outputs are: the command, its settings and its inputs (:mod:`pipeline.store`)."""
+        """What the outputs are: the command, its settings and its inputs (:mod:`pipeline.stored`)."""
         settings = {k: v for k, v in self.spec.items() if k not in ("use_stored", *LOCAL)}
         return signature(entry(), settings, self.inputs)
 

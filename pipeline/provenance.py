@@ -29,7 +29,7 @@ def write_sidecar(
     """Record the run of the block beside its first output, once it has succeeded.
 
     Args:
-        signature: of the job (:mod:`pipeline.store`).
+        signature: of the job (:mod:`pipeline.stored`).
 
     Yields:
         An empty mapping; what the block puts in it takes the place of what is recorded otherwise.

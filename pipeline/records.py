@@ -103,8 +103,13 @@ Check = Callable[[Any], bool]
 
 def write_records(path: Path, records: Iterable[Text | Target | Sample | Score]) -> None:
     """Write records as JSON Lines, atomically, in the order given."""
+    write_text(path, json_lines(records))
+
+
+def json_lines(records: Iterable[Text | Target | Sample | Score]) -> str:
+    """Records as JSON Lines, in the order given."""
     lines = (json.dumps({"schema": r.SCHEMA, **_values(r)}, ensure_ascii=False) + "\n" for r in records)
-    write_text(path, "".join(lines))
+    return "".join(lines)
 
 
 def _values(record: Text | Target | Sample | Score) -> dict[str, Any]:

@@ -1,18 +1,16 @@
-"""Stored results: what a run has finished is kept in ``results/stored/<scale>/`` and used again.
+"""Keep what a run has finished and others need in ``results/stored/<scale>/`` (:mod:`pipeline.stored`).
 
 python -m pipeline.store --scale small
 
-Every stored file stands in ``signatures.json`` with the signature of the job that made it: the command, its
-settings and its inputs' signatures. A job whose signature is stored copies the stored files. Code is not
-part of a signature (a sidecar records it), so that a refactoring does not make stored models worthless.
-A copied file's sidecar keeps the time, device and packages of the run that made it.
+What scores texts stands in a folder of its own, ``judges/``, bit by bit as it scored the stored texts. Other
+weights are rounded, and left out at a scale that does not use stored results. Where sentences must not be
+republished their hashes are stored (:mod:`pipeline.withheld`).
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,40 +18,18 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.files import atomic, read_bytes, read_json, sha256, write_json
+from pipeline.stored import INDEX, JUDGE, LOCAL, SIDECAR_KEYS, STORED, index, stored_file
+from pipeline.withheld import is_withheld, published
 
-RESULTS, STORED = Path("results"), Path("results/stored")
-KEPT = ("models", "targets", "samples", "selected", "scores", "tables", "vocabulary.json")
-# Nobody may republish the sentences of ROCStories and aNLG; scores name their contexts by id.
-UNPUBLISHED = ("targets/infilling.jsonl", "samples/infilling/human", "selected/infilling/human")
-INDEX = "signatures.json"
-SIDECAR_KEYS = ("packages", "device", "seconds")
-COMPUTED = ("annotated.jsonl",)  # made by a network, so equal jobs need not give equal bytes
-LOCAL = ("data_dir", "download_dir", "cache")  # settings that name folders of one machine
-
-
-def signature(entry: str, spec: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
-    """What a job's outputs are: a hash of its command, its settings and its inputs."""
-    files = {name: signature_of(path) for name, path in inputs.items()}
-    return hashlib.sha256(json.dumps([entry, dict(spec), files], sort_keys=True).encode()).hexdigest()
-
-
-def signature_of(path: Path) -> str:
-    """What a file is: a hash of its bytes; for weights and annotations the signature of the job.
-
-    The same job gives other bits on other machines, and stored weights are rounded to bf16.
-    """
-    if path.suffix != ".safetensors" and path.name not in COMPUTED:
-        return sha256(path)
-    for sidecar in path.parent.glob("*.run.json"):
-        run = read_json(sidecar)
-        for name, output in run["outputs"].items() if "signature" in run else ():
-            if Path(output["path"]) == path and output["sha256"] == sha256(path):
-                return f"{run['signature']}/{name}"
-    return sha256(path)
+RESULTS = Path("results")
+KEPT = (
+    *("models", "targets", "samples", "selected", "scores", "tables"),
+    *("vocabulary.json", "stories_vocabulary.json", "refusals.json"),
+)
 
 
 def store(scale: str) -> list[Path]:
-    """Copy every finished file of a scale that is worth keeping; returns the stored paths.
+    """Copy every finished file of a scale that is worth keeping; returns the stored files.
 
     Raises:
         InputError: nothing has been run at this scale.
@@ -64,19 +40,21 @@ def store(scale: str) -> list[Path]:
         raise InputError(
             source, "nothing to store", f"run snakemake --cores all --config scale={scale} first"
         )
-    index: dict[str, Any] = read_json(target / INDEX) if (target / INDEX).exists() else {}
+    entries = index(target)
     for run in map(read_json, sidecars):
         for name, output in run["outputs"].items() if "signature" in run else ():
             if not _is_whole(Path(output["path"]), output["sha256"], source):
                 continue
-            path = Path(output["path"]).relative_to(source)
-            if path.parts[0] in KEPT and not str(path).startswith(UNPUBLISHED):
-                _keep(source / path, target / path)
-                own = {"signature": f"{run['signature']}/{name}", "sha256": output["sha256"]}
-                own["settings"] = {k: v for k, v in run["settings"].items() if k not in LOCAL}
-                index[str(path)] = own | {key: run[key] for key in SIDECAR_KEYS}
-    write_json(target / INDEX, dict(sorted(index.items())))
-    return [target / path for path in index]
+            path = str(Path(output["path"]).relative_to(source))
+            if _is_kept(path, run["settings"]):
+                entries[path] = {
+                    "signature": f"{run['signature']}/{name}",
+                    **_keep(source, path, target),
+                    "settings": {k: v for k, v in run["settings"].items() if k not in LOCAL},
+                    **{key: run[key] for key in SIDECAR_KEYS},
+                }
+    write_json(target / INDEX, dict(sorted(entries.items())))
+    return [stored_file(target, name) for name in sorted(entries)]
 
 
 def _is_whole(path: Path, digest: str, source: Path) -> bool:
@@ -84,57 +62,25 @@ def _is_whole(path: Path, digest: str, source: Path) -> bool:
     return path.is_relative_to(source) and path.is_file() and sha256(path) == digest
 
 
-def restore(outputs: Mapping[str, Path], own: str) -> dict[str, Any] | None:
-    """Copy a job's outputs from the store if all of them are there with its signature.
-
-    Returns:
-        What the sidecar of the run that made them said under :data:`SIDECAR_KEYS`; None: nothing was copied.
-    """
-    found: list[tuple[Path, Path]] = []
-    run: dict[str, Any] = {}
-    for name, path in outputs.items():
-        stored, run = _stored(path)
-        if run.get("signature") != f"{own}/{name}" or not stored.is_file():
-            return None
-        found.append((stored, path))
-    for stored, path in found:
-        _unpack(stored, path)
-    sys.stderr.write(f"using stored {', '.join(map(str, outputs.values()))}\n")
-    return {key: run[key] for key in SIDECAR_KEYS}
+def _is_kept(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a result is stored; weights only to score other texts, or to be used again."""
+    if name.startswith("models/") and not JUDGE.fullmatch(name):
+        return settings.get("use_stored") is not False
+    return name.split("/")[0] in KEPT
 
 
-def _stored(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The file that holds a result in the store, and what the index says about it: nothing if not stored."""
-    if len(path.parts) < 3 or path.parts[0] != "results":
-        return path, {}
-    folder, place = STORED / path.parts[1], Path(*path.parts[2:])
-    return _packed(folder / place), _index(folder).get(str(place), {})
-
-
-def _index(folder: Path) -> dict[str, Any]:
-    return dict(read_json(folder / INDEX)) if (folder / INDEX).is_file() else {}
-
-
-def _keep(source: Path, target: Path) -> None:
-    """Store a file: weights in bf16, record files compressed, anything else as it is."""
-    if source.suffix == ".safetensors":
-        _in_bf16(source, target)
-    elif source.suffix == ".jsonl":
-        with atomic(_packed(target)) as temporary:
-            temporary.write_bytes(gzip.compress(source.read_bytes(), mtime=0))
+def _keep(source: Path, name: str, folder: Path) -> dict[str, Any]:
+    """Store a result; returns the hash of what is stored, and whether its sentences are withheld."""
+    made, target = source / name, stored_file(folder, name)
+    withheld = is_withheld(name, source)
+    if made.suffix == ".safetensors" and not JUDGE.fullmatch(name):
+        _in_bf16(made, target)
     else:
+        content = published(made) if withheld else made.read_bytes()
         with atomic(target) as temporary:
-            temporary.write_bytes(source.read_bytes())
-
-
-def _packed(stored: Path) -> Path:
-    """The file that holds a stored result: record files are compressed."""
-    return stored.with_name(stored.name + ".gz") if stored.suffix == ".jsonl" else stored
-
-
-def _unpack(stored: Path, path: Path) -> None:
-    with atomic(path) as temporary:
-        temporary.write_bytes(read_bytes(stored))
+            temporary.write_bytes(gzip.compress(content, mtime=0) if target.suffix == ".gz" else content)
+    stored = {"sha256": hashlib.sha256(read_bytes(target)).hexdigest()}
+    return {**stored, "withheld": True} if withheld else {**stored}
 
 
 def _in_bf16(source: Path, target: Path) -> None:

@@ -20,7 +20,9 @@ from pipeline.command import Job, command
 from pipeline.errors import InputError
 from pipeline.files import write_text
 from pipeline.provenance import write_sidecar
-from pipeline.store import INDEX, main, restore, signature, signature_of, store
+from pipeline.records import Sample, Target, read_records, write_records
+from pipeline.store import main, store
+from pipeline.stored import INDEX, restore, signature, signature_of, stored_file
 
 WEIGHTS = {"w": torch.tensor([0.1, 1 / 3, 2.0]), "ids": torch.tensor([1, 300])}
 FOLDER, STORED = Path("results/x"), Path("results/stored/x")
@@ -68,7 +70,7 @@ def again(spec: dict[str, Any] | None = None) -> dict[str, Any] | None:
 def test_samples_come_back_byte_by_byte_and_weights_rounded_to_bf16() -> None:
     train()
     own = generate()
-    assert store("x") == [STORED / "models/m.safetensors", STORED / "samples/length/m/seed0.jsonl"]
+    assert store("x") == [STORED / "models/m.safetensors", STORED / "samples/length/m/seed0.jsonl.gz"]
     SAMPLES.unlink()
     assert restore({"seed0": SAMPLES}, own)
     assert SAMPLES.read_text() == TEXT
@@ -214,13 +216,99 @@ def test_only_what_later_stages_or_readers_need_is_kept() -> None:
     assert {p.name for p in STORED.rglob("*") if p.is_file()} == {"a.csv", "vocabulary.json", INDEX}
 
 
-def test_sentences_that_nobody_may_republish_are_not_stored() -> None:
-    names = [f"{kind}/infilling/human/seed0.jsonl" for kind in ("samples", "selected")]
-    names.append("targets/infilling.jsonl")
-    kept = ["samples/infilling/cold/seed0.jsonl", "scores/infilling/human/seed0.jsonl"]
-    for name in (*names, *kept):
-        finish({FOLDER / name: lambda p: write_text(p, TEXT)}, {})
-    assert store("x") == [STORED / name for name in kept]
+JUDGES = ("judge1_tagger", "judge2_parser", "teacher", "story_encoder", "human_texts")
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_what_scores_texts_is_stored_apart_and_as_it_is(name: str) -> None:
+    """Rounded, it would score the stored texts a little differently."""
+    path = FOLDER / f"models/{name}.safetensors"
+    own = train(path=path)
+    made, before = path.read_bytes(), signature_of(path)
+    assert store("x") == [STORED / f"judges/{name}.safetensors"]
+    path.unlink()
+    assert restore({name: path}, own)
+    assert path.read_bytes() == made
+    assert signature_of(STORED / f"judges/{name}.safetensors") == before == f"{own}/{name}"
+
+
+def test_a_judge_in_a_stored_folder_that_is_not_what_was_stored_counts_by_its_content() -> None:
+    train(path=FOLDER / "models/teacher.safetensors")
+    store("x")
+    stored = STORED / "judges/teacher.safetensors"
+    checkpoint.save(stored, "toy", {"a": 2}, WEIGHTS)
+    assert signature_of(stored) == hashlib.sha256(stored.read_bytes()).hexdigest()
+
+
+def test_a_scale_that_uses_no_stored_results_stores_no_weights_but_those_of_judges() -> None:
+    judge = FOLDER / "models/teacher.safetensors"
+    for path in (MODEL, judge):
+        train({"steps": 5, "use_stored": False}, path)
+    assert store("x") == [STORED / "judges/teacher.safetensors"]
+
+
+def test_the_index_has_the_hash_of_what_is_stored() -> None:
+    train()
+    generate()
+    store("x")
+    index = json.loads((STORED / INDEX).read_text())
+    model, samples = "models/m.safetensors", "samples/length/m/seed0.jsonl"
+    rounded = stored_file(STORED, model).read_bytes()
+    assert rounded != MODEL.read_bytes()
+    assert index[model]["sha256"] == hashlib.sha256(rounded).hexdigest()
+    assert index[samples]["sha256"] == hashlib.sha256(SAMPLES.read_bytes()).hexdigest()
+
+
+HUMAN = [f"{kind}/infilling/human/seed0.jsonl" for kind in ("samples", "selected")]
+LEFT, TOLD, RIGHT = "Tom saw a bird .", "It had no food .", "He got some milk ."
+
+
+def infill(story_settings: dict[str, str]) -> dict[Path, str]:
+    """Targets and human texts of infilling, and a method's; returns their jobs' signatures."""
+    target = Target("c1", "infilling", {"left": LEFT, "right": RIGHT}, [TOLD], "source")
+    files: dict[str, Any] = {"targets/infilling.jsonl": [target]}
+    files |= {name: [Sample("human", "infilling", "c1", 0, 0, TOLD, 0, 0)] for name in HUMAN}
+    files["samples/infilling/cold/seed0.jsonl"] = [Sample("cold", "infilling", "c1", 0, 0, "A bird .", 9, 1)]
+    finish({FOLDER / "stories.jsonl": lambda p: write_text(p, "stories")}, story_settings)
+    return {
+        FOLDER / name: finish({FOLDER / name: lambda p, r=found: write_records(p, r)}, {})
+        for name, found in files.items()
+    }
+
+
+def told() -> str:
+    """Everything that is stored, as text."""
+    return "".join(gzip.decompress(path.read_bytes()).decode() for path in sorted(STORED.rglob("*.gz")))
+
+
+@pytest.mark.parametrize("stories", [{"name": "rocstories"}, {}])
+def test_hashes_stand_for_sentences_that_nobody_may_republish(stories: dict[str, str]) -> None:
+    infill(stories)
+    assert len(store("x")) == 4
+    assert "A bird ." in told()
+    assert not any(sentence in told() for sentence in (LEFT, TOLD, RIGHT))
+    (target,) = read_records(stored_file(STORED, "targets/infilling.jsonl"), Target)
+    (human,) = read_records(stored_file(STORED, HUMAN[0]), Sample)
+    hashes = ["sha256:" + hashlib.sha256(sentence.encode()).hexdigest() for sentence in (LEFT, RIGHT, TOLD)]
+    assert [target.control["left"], target.control["right"], human.text] == hashes
+    assert target.references == [human.text] and target.target_id == human.target_id == "c1"
+
+
+def test_hashes_never_come_back_as_sentences() -> None:
+    for path, own in infill({"name": "rocstories"}).items():
+        store("x")
+        path.unlink()
+        assert bool(restore({path.stem: path}, own)) == (path.parent.name == "cold")
+
+
+def test_our_own_stories_are_stored_as_they_are() -> None:
+    made = infill({"name": "embedded"})
+    store("x")
+    for path, own in made.items():
+        before = path.read_bytes()
+        path.unlink()
+        assert restore({path.stem: path}, own)
+        assert path.read_bytes() == before
 
 
 def test_a_file_that_is_not_what_its_job_made_is_not_stored() -> None:
