@@ -21,6 +21,7 @@ rule all:
     default_target: True
     input:
         [f"{RESULTS}/tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")],
+        f"{RESULTS}/tables/signatures.json",
 
 
 onsuccess:

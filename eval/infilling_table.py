@@ -206,8 +206,8 @@ def _row(
     return (*cell, metric, value, low, high, *counts, NAN if paper is None else paper, note)
 
 
-def tabulate_infills(scored: Scored, targets: Sequence[Target], seed: int) -> pd.DataFrame:
-    """The table of every target set that the contexts are of (:func:`result_table`)."""
+def tabulate(scored: Scored, targets: Sequence[Target], seed: int) -> pd.DataFrame:
+    """The table over every set that some of the targets are in (:func:`eval.tables.target_sets`)."""
     members: dict[str, list[str]] = {}
     for (_, target_id), sets in target_sets(targets).items():
         for target_set in sets:
@@ -220,7 +220,7 @@ def main(job: Job) -> None:
     """Write the table over all contexts, and over those that no setting was chosen on."""
     targets = [t for t in read_records(job.inputs["targets/infilling"], Target) if t.reported]
     scored = read_scored(job, targets)
-    table = tabulate_infills(scored, targets, job.spec["seed"])
+    table = tabulate(scored, targets, job.spec["seed"])
     table = explain(table, read_json(job.inputs["refusals"]) if "refusals" in job.inputs else {})
     costs = sampling_costs(cells(job.inputs, "samples").values(), {})
     write_text(job.outputs["csv"], table_csv(table))

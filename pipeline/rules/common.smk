@@ -200,8 +200,21 @@ def cost_files():
         if not name.startswith("samples/human/")
     }
     read = {file for method in METHODS.values() for files in method["tasks"].values() for file in files.values()}
-    models = sorted({*read, "teacher", "story_encoder", *judges_of(SYNTAX[0])})
-    return samples | {f"models/{name}": model(name) for name in models}
+    return samples | {f"models/{name}": model(name) for name in sorted(read | scoring_models())}
+
+
+def scoring_models():
+    """The names of the models that score texts."""
+    return {"teacher", "story_encoder", *judges_of(SYNTAX[0])}
+
+
+def signature_files():
+    """What a number depends on: the targets, the texts, and the models that score them."""
+    files = {f"targets/{task}": f"{RESULTS}/targets/{task}.jsonl" for task in TASKS}
+    for task in TASKS:
+        for name, path in cells("samples", task).items():
+            files[name.replace("samples", f"samples/{task}", 1)] = path
+    return files | {f"models/{name}": model(name) for name in sorted(scoring_models())}
 
 
 def trial_counts():

@@ -70,6 +70,29 @@ rule cost_table:
         "training_csv={output.training_csv} markdown={output.markdown} 2> >(tee {log} >&2)"
 
 
+rule signatures:
+    input:
+        list(signature_files().values()),
+    output:
+        f"{RESULTS}/tables/signatures.json",
+    params:
+        spec=spec(mbr_rule=S["mbr_rule"]),
+        code=fingerprint("eval.signatures"),
+        inputs=named(signature_files()),
+    log:
+        f"{RESULTS}/logs/signatures.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/signatures.jsonl"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m eval.signatures --spec {params.spec:q} --input {params.inputs} "
+        "--output signatures={output} 2> >(tee {log} >&2)"
+
+
 rule store:
     localrule: True
     params:

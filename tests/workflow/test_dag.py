@@ -69,7 +69,7 @@ MINI = ("--configfile", "mini.yaml")
 COLUMNS = "task,method,target_set,selection,metric,value,low,high,targets,samples,seeds,paper,note".split(",")
 RESULTS = ("control", "composition")  # tables of methods
 TABLES = {f"tables/{name}.csv" for name in ("control", "judges")}  # composition.csv is of the first one's job
-COST = {"tables/cost.csv"}
+COST = {"tables/cost.csv", "tables/signatures.json"}  # of all texts
 INFILLED = {"tables/infilling.csv", "tables/mbr_sizes.csv"}
 JUDGE_MODELS = {
     f"models/{judge}_{part}.safetensors" for judge in ("judge1", "judge2") for part in ("tagger", "parser")
@@ -501,16 +501,8 @@ def test_what_was_stored_is_what_was_made_without_its_paths(stored: Finished) ->
     folder = stored.folder / "results/stored/demo"
     kinds = {path.relative_to(folder).parts[0] for path in folder.rglob("*") if path.is_file()}
     assert kinds == {
-        *(
-            "models",
-            "targets",
-            "samples",
-            "selected",
-            "scores",
-            "tables",
-            "vocabulary.json",
-            "signatures.json",
-        ),
+        *("judges", "models", "targets", "samples", "selected", "scores", "tables"),
+        *("vocabulary.json", "stories_vocabulary.json", "refusals.json", "signatures.json"),
     }
     assert str(stored.folder.parent) not in (folder / "signatures.json").read_text()
     assert not (folder / "corpus.jsonl.gz").exists()

@@ -1,0 +1,3 @@
+"""The version of this project, which stands in the signature of every number."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,385 @@
+"""Checking what is stored: a whole folder has nothing wrong, and each damage is told in one line."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from eval import validate
+from eval.encoder import EncoderSettings, save
+from eval.train_encoder import new_model
+from eval.validate import file_problems, main, problems, size_problems
+from pipeline.corpora.vocabulary import Vocabulary
+from pipeline.human import reference_samples
+from pipeline.provenance import write_sidecar
+from pipeline.records import Sample, Target, Text, write_records
+from pipeline.store import store
+from pipeline.stored import INDEX, stored_file
+
+ROOT = Path(__file__).resolve().parents[2]
+ENCODER = EncoderSettings("train", 2, "raw", hidden=16, layers=2, heads=2, positions=24, dropout=0.0)
+LENGTHS = [Target(f"length-{n}", "length", {"length": n}, tuned_on=n == 3) for n in (3, 4)]
+TEXTS = {
+    "length-3": ["The Mill serves", "Thai food .", "The Mill serves"],
+    "length-4": ["a pub .", "The Mill is a pub .", "x"],
+}
+CONTEXT = {"left": "Tom had a dog .", "right": "It came home ."}
+STORIES = [
+    Target("c1", "infilling", CONTEXT, ["The dog ran away .", "The dog was sad ."]),
+    Target("c2", "infilling", CONTEXT, ["He called it .", "It was lost ."]),
+]
+SAMPLES = {
+    "length/ours": [
+        Sample("ours", "length", t, i, 0, s, 9, 0) for t in TEXTS for i, s in enumerate(TEXTS[t])
+    ],
+    "length/human": [Sample("human", "length", "length-3", 0, 0, "Aromi serves food", 0, 0)],
+    "infilling/left_only": [
+        Sample("left_only", "infilling", t, i, 0, s, 9, 0)
+        for t in ("c1", "c2")
+        for i, s in enumerate(["The dog ran .", "It was sad ."])
+    ],
+    "infilling/human": list(reference_samples(STORIES, 0)),
+}
+
+
+def made(path: Path, write: Callable[[Path], object]) -> Path:
+    """A file with the sidecar of a job that made it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_sidecar(
+        {"made": path}, {"file": str(path)}, {}, hashlib.sha256(str(path).encode()).hexdigest()
+    ):
+        write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(
+    run_command: Callable[..., Any], judges: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """A stored folder of two tasks, made by the commands of the workflow."""
+    root = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        run_everything(run_command, judges.inputs, Path("results/x"))
+        store("x")
+    yield root / "results/stored/x"
+
+
+def run_everything(run_command: Callable[..., Any], judges: dict[str, Path], x: Path) -> None:
+    words = sorted({word for target in STORIES for told in target.references or [] for word in told.split()})
+    vocabulary = Vocabulary.build([words], more_than=0)
+    encoder = new_model(ENCODER, torch.ones(len(vocabulary)))
+    files = {
+        "teacher": made(x / "models/teacher.safetensors", lambda p: shutil.copy(judges["teacher"], p)),
+        "encoder": made(
+            x / "models/story_encoder.safetensors", lambda p: save(p, ENCODER, vocabulary, encoder)
+        ),
+        "stories": x / "stories.jsonl",
+        "words": x / "stories_vocabulary.json",
+    }
+    vocabulary.save(files["words"])
+    write_records(files["stories"], [Text("s", "train", "", [], sentences=[["The", "dog", "ran", "."]])])
+    targets = {
+        f"targets/{task}": made(x / f"targets/{task}.jsonl", lambda p, t=of_task: write_records(p, t))
+        for task, of_task in (("length", LENGTHS), ("infilling", STORIES))
+    }
+    scorers: dict[str, dict[str, Path]] = {
+        "length": {**judges, "teacher": files["teacher"], "targets": targets["targets/length"]},
+        "infilling": {
+            **{"targets": targets["targets/infilling"], "corpus": files["stories"]},
+            **{"vocabulary": files["words"], "encoder": files["encoder"]},
+        },
+    }
+    for cell, samples in SAMPLES.items():
+        made(x / f"samples/{cell}/seed0.jsonl", lambda p, s=samples: write_records(p, s))
+
+    def run(module: str, spec: dict[str, Any], inputs: dict[str, Path], outputs: dict[str, Path]) -> None:
+        done = run_command(module, spec, inputs, outputs)
+        assert done.code == 0, done.stderr
+
+    def cells(kind: str, task: str, whole: bool = False) -> dict[str, Path]:
+        """Files of a task by cell, which a table names with its task."""
+        names = [name for name in SAMPLES if name.split("/")[0] == task]
+        return {
+            f"{kind}/{name if whole else name.split('/')[1]}/seed0": x / f"{kind}/{name}/seed0.jsonl"
+            for name in names
+        }
+
+    for task, command in (("length", "eval.score"), ("infilling", "eval.score_infilling")):
+        samples, selected = cells("samples", task), cells("selected", task)
+        run("eval.select", {"mbr_rule": "paper"}, samples, selected)
+        run(command, {}, {**scorers[task], **samples, **selected}, cells("scores", task))
+        table = {
+            n: f for kind in ("samples", "selected", "scores") for n, f in cells(kind, task, True).items()
+        }
+        table[f"targets/{task}"] = targets[f"targets/{task}"]
+        tables, name = {"length": ("eval.tables", "control"), "infilling": ("eval.infilling_table",) * 2}[
+            task
+        ]
+        name = name.removeprefix("eval.").removesuffix("_table")
+        outputs = {kind: x / f"tables/{name}.{end}" for kind, end in (("csv", "csv"), ("markdown", "md"))}
+        run(tables, {"seed": 0}, table, outputs)
+    texts = {n: f for task in ("length", "infilling") for n, f in cells("samples", task, True).items()}
+    models = {"models/teacher": files["teacher"], "models/story_encoder": files["encoder"]}
+    signatures = {"signatures": x / "tables/signatures.json"}
+    run("eval.signatures", {"mbr_rule": "paper"}, {**targets, **texts, **models}, signatures)
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    """A copy of the stored folder, to be damaged."""
+    return Path(shutil.copytree(whole, tmp_path / "stored/x"))
+
+
+OURS = "length/ours/seed0.jsonl"
+
+
+def content(folder: Path, name: str) -> str:
+    data = stored_file(folder, name).read_bytes()
+    return (gzip.decompress(data) if name.endswith(".jsonl") else data).decode()
+
+
+def edit(folder: Path, name: str, before: str, after: str) -> None:
+    """Change a stored file, and the index as if it had been stored so."""
+    text = content(folder, name)
+    assert before in text
+    data = text.replace(before, after, 1).encode()
+    stored_file(folder, name).write_bytes(gzip.compress(data) if name.endswith(".jsonl") else data)
+    index = json.loads((folder / INDEX).read_text())
+    index[name]["sha256"] = hashlib.sha256(data).hexdigest()
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+def line(folder: Path, name: str, number: int) -> str:
+    return content(folder, name).splitlines(keepends=True)[number]
+
+
+# --- a whole folder
+
+
+def test_a_whole_folder_has_nothing_wrong(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(whole)])
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{whole}: 4 cells of 2 tasks, 0.0 MB and 0.")
+    assert told.out.endswith(" of judges, nothing wrong\n") and not told.err
+
+
+def test_no_withheld_sentence_is_stored(whole: Path) -> None:
+    told = "".join(
+        content(whole, name) for name in json.loads((whole / INDEX).read_text()) if "models" not in name
+    )
+    sentences = [*CONTEXT.values(), *(told for target in STORIES for told in target.references or [])]
+    assert "Thai food ." in told and not any(sentence in told for sentence in sentences)
+
+
+def test_weights_of_methods_may_be_left_out(folder: Path) -> None:
+    index = json.loads((folder / INDEX).read_text())
+    index["models/diffusion_lm.safetensors"] = index["models/teacher.safetensors"]
+    (folder / INDEX).write_text(json.dumps(index))
+    assert problems(folder) == []
+
+
+# --- damaged folders
+
+
+def gone(folder: Path) -> None:
+    stored_file(folder, f"scores/{OURS}").unlink()
+
+
+def cut_off(folder: Path) -> None:
+    path = stored_file(folder, f"samples/{OURS}")
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def by_hand(folder: Path) -> None:
+    path = folder / "tables/control.csv"
+    path.write_text(path.read_text().replace("length", "LENGTH", 1))
+
+
+def another_judge(folder: Path) -> None:
+    (folder / "judges/teacher.safetensors").write_bytes(b"weights")
+
+
+def stranger(folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine")
+
+
+def other_number(folder: Path) -> None:
+    row = next(
+        row for row in content(folder, "tables/control.csv").splitlines() if ",all,mean_length," in row
+    )
+    fields = row.split(",")
+    fields[5] = "77.0000"
+    edit(folder, "tables/control.csv", row, ",".join(fields))
+
+
+def lost_row(folder: Path) -> None:
+    lines = content(folder, "tables/infilling.csv").splitlines(keepends=True)
+    edit(
+        folder, "tables/infilling.csv", next(row for row in lines if ",left_only,all,first,CIDEr," in row), ""
+    )
+
+
+def cut_record(folder: Path) -> None:
+    last = line(folder, f"scores/{OURS}", -1)
+    edit(folder, f"scores/{OURS}", last, last[:-20])
+
+
+def missing_target(folder: Path) -> None:
+    for number in (5, 4, 3):
+        edit(folder, f"samples/{OURS}", line(folder, f"samples/{OURS}", number), "")
+
+
+def repeated(folder: Path) -> None:
+    first = line(folder, f"samples/{OURS}", 0)
+    edit(folder, f"samples/{OURS}", first, first * 2)
+
+
+def other_choice(folder: Path) -> None:
+    chosen = line(folder, f"selected/{OURS}", 0)
+    assert chosen == line(folder, f"samples/{OURS}", 0)
+    edit(folder, f"selected/{OURS}", chosen, line(folder, f"samples/{OURS}", 1))
+    for number, (before, after) in enumerate((("true", "false"), ("false", "true"))):
+        of_text = line(folder, f"scores/{OURS}", number)
+        edit(
+            folder,
+            f"scores/{OURS}",
+            of_text,
+            of_text.replace(f'"selected": {before}', f'"selected": {after}'),
+        )
+
+
+def other_success(folder: Path) -> None:
+    edit(folder, f"scores/{OURS}", '"ctrl": 100', '"ctrl": 0')
+
+
+def other_text(folder: Path) -> None:
+    edit(folder, f"scores/{OURS}", '"sample_index": 2', '"sample_index": 3')
+
+
+def other_target(folder: Path) -> None:
+    edit(folder, "targets/length.jsonl", '"length": 3', '"length": 5')
+
+
+def unsigned(folder: Path) -> None:
+    edit(folder, "tables/signatures.json", ' "infilling": {', ' "filling": {')
+
+
+def other_version(folder: Path) -> None:
+    edit(folder, "tables/signatures.json", '"version": 1', '"version": 0')
+
+
+DAMAGED: dict[Callable[[Path], None], str] = {
+    gone: f"scores/{OURS}.gz: no such file; ",
+    cut_off: f"samples/{OURS}.gz: truncated or damaged",
+    by_hand: "tables/control.csv: not what was stored: SHA-256 ",
+    another_judge: "judges/teacher.safetensors: not what was stored: SHA-256 ",
+    stranger: f"notes.txt: does not stand in {INDEX}; delete it, or store again",
+    other_number: "tables/control.csv: numbers that its scores do not give (1): value of length ",
+    lost_row: "tables/infilling.csv: lacks 1 rows, the first infilling left_only all first CIDEr; ",
+    cut_record: f"scores/{OURS}.gz:6: not JSON (",
+    missing_target: f"samples/{OURS}.gz: ours: 0 samples of target 'length-4', seed 0, others 3; ",
+    repeated: f"samples/{OURS}.gz: ours: 2 times target 'length-3', sample 0, seed 0; ",
+    other_choice: f"selected/{OURS}.gz: not what MBR chooses from the stored texts; ",
+    other_success: f"scores/{OURS}.gz:1: ctrl is 0.0, its text gives 100.0; ",
+    other_text: f"scores/{OURS}.gz: not the scores of the stored texts and selection; ",
+    other_target: "signature of length: targets_all is ",
+    unsigned: "tables/signatures.json: no signature of infilling; ",
+    other_version: "signature of infilling: version is 0 here, but 1 there; ",
+}
+
+
+@pytest.mark.parametrize(("damage", "told"), DAMAGED.items(), ids=[damage.__name__ for damage in DAMAGED])
+def test_each_damage_is_told_in_one_line(
+    folder: Path, damage: Callable[[Path], None], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(folder)
+    with pytest.raises(SystemExit) as end:
+        main([str(folder)])
+    printed = capsys.readouterr()
+    found = printed.err.splitlines()
+    assert end.value.code == 2 and not printed.out
+    assert all(text.startswith("error: ") for text in found)
+    assert sum(told in text for text in found) == 1, printed.err
+
+
+def test_too_much_for_a_repository_is_a_problem(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate, "LARGEST", 1000)
+    monkeypatch.setattr(validate, "LARGEST_JUDGES", 1000)
+    judge = folder.parent / "y/judges/teacher.safetensors"
+    judge.parent.mkdir(parents=True)
+    judge.write_bytes(b"0" * 3_000_000)
+    (texts, judges) = problems(folder)
+    assert texts.startswith(f"{folder}: 0.0 MB are stored; ")
+    assert (
+        judges.startswith(f"{folder.parent}: 3.") and "MB of judges are stored; at most 0 MB may be" in judges
+    )
+
+
+def test_a_folder_in_which_nothing_is_stored_is_told_once(tmp_path: Path) -> None:
+    assert problems(tmp_path) == [
+        f"{tmp_path}: no signatures.json, so nothing is stored in it; "
+        "give a folder of results/stored, or make one: snakemake store --cores 1"
+    ]
+
+
+# --- contributed files
+
+
+def contributed(tmp_path: Path, *targets: str) -> str:
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps({"target_id": name, "text": "a b c"}) + "\n" for name in targets))
+    return str(path)
+
+
+@pytest.mark.parametrize("option", ["--against", "--targets"])
+def test_a_good_contribution_has_nothing_wrong(
+    whole: Path, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_targets = whole if option == "--against" else stored_file(whole, "targets/length.jsonl")
+    path = contributed(tmp_path, "length-3", "length-4")
+    main([path, option, str(of_targets)])
+    assert capsys.readouterr().out == f"{path}: 2 texts for 2 targets of length, nothing wrong\n"
+
+
+def test_contexts_without_their_sentences_are_enough_to_check_texts(whole: Path, tmp_path: Path) -> None:
+    main([contributed(tmp_path, "c1", "c2"), "--against", str(whole)])
+
+
+def test_a_bad_contribution_and_a_bad_folder_are_told_together(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stranger(folder)
+    with pytest.raises(SystemExit):
+        main([str(folder), contributed(tmp_path, "length-3"), "--against", str(folder)])
+    first, second = capsys.readouterr().err.splitlines()
+    assert "notes.txt" in first
+    assert second.endswith(
+        "mine.jsonl: 1 of 2 targets of length have no text: 'length-4'; write texts for every target"
+    )
+
+
+def test_a_contribution_without_targets_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([contributed(tmp_path, "length-3")])
+    assert "no targets for these texts; add --against results/stored/SCALE, or --targets FILE" in (
+        capsys.readouterr().err
+    )
+
+
+# --- this repository
+
+COMMITTED = sorted(path for path in (ROOT / "results/stored").iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("scale", COMMITTED, ids=[path.name for path in COMMITTED])
+def test_what_is_committed_is_what_was_stored(scale: Path) -> None:
+    assert [*map(str, (*file_problems(scale), *size_problems(scale)))] == []
