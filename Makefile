@@ -5,13 +5,14 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: help venv reproduce lint test
+.PHONY: help venv reproduce lint test validate
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make reproduce  run the demo scale: train, generate, score, tables and report in results/demo'
 	@echo 'make test       lint, formatting, types, workflow lint and tests'
 	@echo 'make lint       the same without the tests'
+	@echo 'make validate   check the stored results: hashes, coverage, selection, tables, signatures'
 	@echo 'make venv       only make or update .venv'
 
 venv: .venv/.installed
@@ -24,6 +25,9 @@ venv: .venv/.installed
 
 reproduce: venv
 	$(BIN)/snakemake --cores all
+
+validate: venv
+	$(BIN)/python -m eval.validate results/stored/*
 
 # $(call step,NAME,COMMAND): say what runs, and if it fails, say so last.
 define step
