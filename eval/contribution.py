@@ -48,7 +48,9 @@ def read_contribution(
     for name in filter(None, [task]):
         _require(known, "--task", name)
     lines = list(_lines(path))
-    tasks = [_task(where, values, known, task) for where, values in lines]
+    having = [_tasks_of(where, values, known, task) for where, values in lines]
+    _check_known(lines, having, known)
+    tasks = [_task(where, v["target_id"], h, known) for (where, v), h in zip(lines, having, strict=True)]
     samples = list(_samples(lines, tasks, method or _method(path, lines)))
     for name in dict.fromkeys(tasks):
         _check_coverage(path, [sample for sample in samples if sample.task == name], known[name])
@@ -86,21 +88,36 @@ def _check_keys(where: str, values: Any) -> None:
             raise InputError(where, f"key '{key}' holds half a character", "save the file as UTF-8")
 
 
-def _task(where: str, values: Mapping[str, Any], known: Known, given: str | None) -> str:
-    """The task of a line, which is one of those that have its target."""
-    name, said = values["target_id"], values.get("task", given)
+def _tasks_of(where: str, values: Mapping[str, Any], known: Known, given: str | None) -> list[str]:
+    """The tasks that a line may be of: those that have its target."""
+    said = values.get("task", given)
     asked = list(known) if said is None else [_require(known, where, said)]
-    having = [task for task in asked if name in known[task]]
-    if not having:
-        of = "" if said is None else f" of {said}"
-        raise InputError(where, f"no target '{name}'{of}", _hint(name, [i for t in asked for i in known[t]]))
+    return [task for task in asked if values["target_id"] in known[task]]
+
+
+def _task(where: str, target_id: str, having: Sequence[str], known: Known) -> str:
+    """The only task of a line's target, if it is reported on."""
     if len(having) > 1:
         how = f"give task in each line, or --task with one of {', '.join(having)}"
-        raise InputError(where, f"target '{name}' may be of {len(having)} tasks", how)
-    if not known[having[0]][name].reported:
-        what = f"target '{name}' is for choosing settings, so nothing is reported on it"
+        raise InputError(where, f"target '{target_id}' may be of {len(having)} tasks", how)
+    if not known[having[0]][target_id].reported:
+        what = f"target '{target_id}' is for choosing settings, so nothing is reported on it"
         raise InputError(where, what, "leave out the targets of the set 'tuning'")
     return having[0]
+
+
+def _check_known(lines: Sequence[Line], having: Sequence[Sequence[str]], known: Known) -> None:
+    """Every line's target must be one that texts may be for."""
+    strangers = [line for line, tasks in zip(lines, having, strict=True) if not tasks]
+    if strangers:
+        first, *others = dict.fromkeys(values["target_id"] for _, values in strangers)
+        where, values = strangers[0]
+        of = f" of {values['task']}" if "task" in values else ""
+        more = f", and none of {len(others)} others" if others else ""
+        close = difflib.get_close_matches(first, [name for found in known.values() for name in found], n=1)
+        how = "write texts for the targets that it is compared on"
+        how = f"did you mean '{close[0]}'?" if close and not others and not of else how
+        raise InputError(where, f"no target '{first}'{of}{more}", how)
 
 
 def _require(known: Known, where: str, task: str) -> str:
@@ -108,11 +125,6 @@ def _require(known: Known, where: str, task: str) -> str:
     if require_task(task, where) not in known:
         raise InputError(where, f"there are no targets of {task} here", nearest(task, known))
     return task
-
-
-def _hint(name: str, ids: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, ids, n=1)
-    return f"did you mean '{close[0]}'?" if close else "write texts for the targets that it is compared on"
 
 
 def _method(path: Path, lines: Iterable[Line]) -> str:

@@ -155,6 +155,10 @@ BAD: dict[str, tuple[list[Line] | bytes, str]] = {
         [{"target_id": "context-17", "text": "a"}],
         ":1: no target 'context-17'; write texts for the targets that it is compared on",
     ),
+    "several unknown targets": (
+        [*WHOLE, *({"target_id": f"context-{n}", "text": "a"} for n in (1, 2, 3, 2))],
+        ":11: no target 'context-1', and none of 2 others; write texts for the targets that",
+    ),
     "a target of another task": (
         [{"target_id": "length-1", "text": "a", "task": "syntax_tree"}],
         ":1: no target 'length-1' of syntax_tree; ",
