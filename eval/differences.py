@@ -97,15 +97,14 @@ def _texts(frame: pd.DataFrame) -> set[tuple[Any, ...]]:
 
 
 def _scores(texts: pd.DataFrame, column: str) -> Scores:
-    values, targets, seeds = (texts[name].to_numpy() for name in (column, "target_id", "seed"))
-    return Scores(values.astype(float), targets, seeds)
+    """All seeds are of one trained model, which the intervals take as given."""
+    return Scores(texts[column].to_numpy(dtype=float), texts["target_id"].to_numpy())
 
 
 def _bleu_difference(ours: pd.DataFrame, theirs: pd.DataFrame, seed: int) -> Difference:
     """Every target counts once: its statistics are means over its texts (as in the table)."""
     means = [texts.groupby("target_id")[list(STATISTICS)].mean().to_numpy() for texts in (ours, theirs)]
-    seeds = (ours["seed"].nunique(), theirs["seed"].nunique())
-    return corpus_difference(means[0], means[1], corpus_bleu, seed, seeds)
+    return corpus_difference(means[0], means[1], corpus_bleu, seed)
 
 
 def _corrected(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:

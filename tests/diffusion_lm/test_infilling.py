@@ -144,7 +144,7 @@ def test_slots_hold_words_only_and_as_many_as_asked_for(
 def test_empty_slots_are_left_out_wherever_they_are() -> None:
     canvas = Canvas.of([[START, FREE, FREE, FREE, END]], InfillingSettings(**FREE_LENGTH).barred)
     allowed = (~canvas.forbidden(len(VOCABULARY)))[0, 0].nonzero().flatten().tolist()
-    assert allowed == [UNK, PAD, *range(4, len(VOCABULARY))]
+    assert allowed == [PAD, *range(4, len(VOCABULARY))]
     assert VOCABULARY.decode([4, PAD, 5, PAD]) == ["Anna", "saw"]
 
 

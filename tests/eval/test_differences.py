@@ -64,7 +64,7 @@ def test_differences_are_those_of_the_selected_texts_or_of_all() -> None:
     table = differences(ours, other, 3, ["mbr", "all"])
     for selection, part in (("mbr", lambda t: t[t["selected"]]), ("all", lambda t: t)):
         pair = [
-            Scores(*(part(t)[n].to_numpy() for n in ("ctrl", "target_id", "seed"))) for t in (ours, other)
+            Scores(*(part(t)[n].to_numpy() for n in ("ctrl", "target_id"))) for t in (ours, other)
         ]
         expected = paired_difference(*pair, 3, largest=100.0)
         found = row(table, selection=selection, metric="ctrl")
