@@ -18,6 +18,7 @@ TASKS = (
 METHODS = ("human", "unguided", "pplm", "fudge", "diffusion_lm", "ft_sample", "ft_search")
 COMPOSITION_METHODS = ("human", "unguided", "fudge", "diffusion_lm", "ft_poe")
 INFILLING_METHODS = ("left_only", "delorean", "cold", "diffusion_lm", "diffuseq", "ar_infilling", "human")
+CHEATERS = ("cheat_retrieval", "cheat_repeat", "cheat_source", "cheat_shuffle")  # no methods (eval.cheaters)
 METHOD_ORDER = (*METHODS, *(name for name in COMPOSITION_METHODS if name not in METHODS))
 REFUSED = "not applicable: "  # begins the note of a cell that the method cannot fill; its reason follows
 SELECTIONS = {"mbr": "one text per target and seed, selected by MBR", "all": "all samples"}
@@ -38,6 +39,11 @@ def success_metrics(task: str) -> dict[str, str]:
     return {"semantic_ctrl": "semantic", f"{half}_ctrl": half, "joint": "joint"}
 
 
+def paper_pair(task: str) -> tuple[str, ...]:
+    """The paper's own numbers: control success (of a composition that of both halves) and lm-score."""
+    return (*(metric for metric in success_metrics(task) if metric != "joint"), "lm_score")
+
+
 def headline(task: str) -> dict[str, str]:
     """The metrics of the main table, each with the title of its column; a second judge beside the first."""
     columns = {}
@@ -46,6 +52,12 @@ def headline(task: str) -> dict[str, str]:
         if task in PAPER and metric.endswith("ctrl") and metric != "semantic_ctrl":
             columns[metric + SECOND_JUDGE] = "judge 2"
     return columns | {"lm_score": "lm"}
+
+
+def method_rows(names: Iterable[str]) -> list[str]:
+    """The distinct methods in the order of the tables, the cheaters behind all others."""
+    found = ordered(names, METHOD_ORDER)
+    return [*(name for name in found if name not in CHEATERS), *(name for name in CHEATERS if name in found)]
 
 
 def ordered(names: Iterable[str], first: Sequence[str]) -> list[str]:

@@ -8,8 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eval.layout import METHOD_ORDER, REFUSED, RELEASED, SELECTIONS, TARGET_SETS, TASKS, headline, ordered
-from pipeline.tasks import COMPOSITIONS
+from eval.layout import (
+    CHEATERS,
+    METHOD_ORDER,
+    REFUSED,
+    RELEASED,
+    SELECTIONS,
+    TARGET_SETS,
+    TASKS,
+    headline,
+    method_rows,
+    ordered,
+    paper_pair,
+)
+from pipeline.tasks import COMPOSITIONS, UNCONDITIONAL
 
 Cells = Mapping[tuple[str, str, str], Any]  # task, method, metric: a row of the table
 
@@ -21,9 +33,10 @@ SYNTAX_DEFINITIONS = (
     *(f"{part}ctrl_released_targets" for part in ("", "syntax_", "pos_")),
     *("joint_strict", "joint_judge2", "mismatch_rate"),
 )
+CHECKS = ("joint_success", "fluent_rate", "repetitive_rate", "near_copy_rate", "copy_rate")
 GUARDS = (
     *("lm_score_token", "mean_length", "distinct_1", "distinct_2", "distinct_4", "self_bleu"),
-    *("copy_rate", "unk_rate", "doubled_rate"),
+    *("unk_rate", "empty_rate", "duplicate_rate", "doubled_rate"),
 )
 _CELLS = "Cells: value [95 % interval over targets] (published value)."
 _LM = "lm: perplexity under the teacher language model, lower is better; –: none."
@@ -32,6 +45,16 @@ _COMPOSITION = (
     f"{_CELLS} semantic: texts with the value, in percent;\n"
     "syntax: bracket F1; pos: tags as asked for, in percent; joint: semantic times the other, text by text;\n"
     f"{_LM}"
+)
+_CHECKS = (
+    "joint_success: control satisfied (tags and trees to 90 %), fluent (as likely as the middle 95 % of\n"
+    "held-out human texts), not repetitive (three quarters of the word pairs differ), no near copy (within\n"
+    "two word edits of a training or held-out text; human: a training text).\n"
+    "duplicate_rate: texts that equal another one of their row."
+)
+_CHEATERS = (
+    "No methods: retrieval hands in training texts, repeat frequent n-grams again and again, source the\n"
+    "sentence that a target was made from (or held-out texts that fit), shuffle its words in random order."
 )
 _JUDGE_2 = "judge 2: the same by a second judge of syntax."
 _EXCLUDED = {
@@ -43,7 +66,7 @@ _EXCLUDED = {
 def result_markdown(table: pd.DataFrame, title: str = "Control", excluded: bool | None = None) -> str:
     """For each target set and selection the main table, with cells ``value [95 % interval] (published)``.
 
-    Beneath it stand the other definitions of success and the guards.
+    Beneath it stand the cheaters, the other definitions of success and the guards.
 
     Args:
         table: result of :func:`eval.tables.result_table`, or its CSV read back.
@@ -98,12 +121,40 @@ def _main_tables(cells: Cells) -> list[str]:
         else:
             titles = [f"{task} {title}" for (task, _), title in zip(pairs, titles, strict=True)]
         refused = refused_cells(cells, tasks)
-        body = [
-            [method, *(cell_text(cells.get((t, method, m)), (t, method) in refused) for t, m in pairs)]
-            for method in ordered((method for task, method, _ in cells if task in tasks), METHOD_ORDER)
-        ]
-        parts += [markdown_table(["method", *titles], body), *reason_lines(refused)]
+        names = method_rows(method for task, method, _ in cells if task in tasks)
+        body = {
+            name: [name, *(cell_text(cells.get((t, name, m)), (t, name) in refused) for t, m in pairs)]
+            for name in names
+        }
+        honest, cheats = ([row for n, row in body.items() if (n in CHEATERS) == own] for own in (False, True))
+        parts += [markdown_table(["method", *titles], honest), *reason_lines(refused)]
+        if cheats:
+            parts += [f"#### Cheaters\n\n{_CHEATERS}", markdown_table(["cheater", *titles], cheats)]
+            parts += ["\n".join(beaten_line(cells, task) for task in tasks if task != UNCONDITIONAL)]
     return parts
+
+
+def beaten_line(cells: Cells, task: str) -> str:
+    """How many cheaters are at least as good as each method in all of the paper's own numbers."""
+    pair = paper_pair(task)
+    rows = {
+        name: [float(getattr(cells.get((task, name, metric)), "value", np.nan)) for metric in pair]
+        for name in method_rows(method for found, method, _ in cells if found == task)
+    }
+    cheaters = [row for name, row in rows.items() if name in CHEATERS]
+    beaten = {
+        name: sum(_at_least_as_good(cheater, row) for cheater in cheaters)
+        for name, row in rows.items()
+        if name not in CHEATERS
+    }
+    told = ", ".join(f"{name} by {count} of {len(cheaters)}" for name, count in beaten.items() if count)
+    return f"By control and lm alone cheaters equal or beat ({task}): {told or 'no method'}."
+
+
+def _at_least_as_good(cheater: Sequence[float], method: Sequence[float]) -> bool:
+    """Whether no number of the first is worse; the last one, lm-score, is better when lower."""
+    higher = all(ours >= theirs for ours, theirs in zip(cheater[:-1], method[:-1], strict=True))
+    return higher and cheater[-1] <= method[-1]
 
 
 def refused_cells(cells: Cells, tasks: Sequence[str]) -> dict[tuple[str, str], str]:
@@ -124,16 +175,14 @@ def reason_lines(refused: Mapping[tuple[str, str], str]) -> list[str]:
 
 
 def _beneath(cells: Cells) -> list[str]:
-    measured = {metric for _, _, metric in cells}
-    if not measured.intersection(SYNTAX_DEFINITIONS):
-        return [_guards(cells, [*DEFINITIONS, *GUARDS])]
+    wide = {metric for _, _, metric in cells}.intersection(SYNTAX_DEFINITIONS)
     parts = []
-    for tasks in _blocks(cells):
+    for tasks in _blocks(cells) if wide else [[task for task, _, _ in cells]]:
         block = {key: row for key, row in cells.items() if key[0] in tasks}
         found = {metric for _, _, metric in block}
         if shown := [metric for metric in (*DEFINITIONS, *SYNTAX_DEFINITIONS) if metric in found]:
             parts.append(_guards(block, shown))
-    return [*parts, _guards(cells, GUARDS)]
+    return [*parts, _CHECKS, _guards(cells, CHECKS), _guards(cells, GUARDS)]
 
 
 def _guards(cells: Cells, metrics: Iterable[str]) -> str:
@@ -141,7 +190,7 @@ def _guards(cells: Cells, metrics: Iterable[str]) -> str:
     measured = {(task, method) for task, method, metric in cells if metric in metrics}
     body = []
     for task in ordered((task for task, _ in measured), TASKS):
-        for method in ordered((method for name, method in measured if name == task), METHOD_ORDER):
+        for method in method_rows(method for name, method in measured if name == task):
             values = [getattr(cells.get((task, method, metric)), "value", np.nan) for metric in metrics]
             body.append([task, method, *map(number_text, values, metrics)])
     return markdown_table(["task", "method", *metrics], body)

@@ -1,6 +1,6 @@
 """Score samples: every text gets all of its numbers.
 
-python -m eval.score --spec SPEC --input targets=FILE corpus=FILE vocabulary=FILE teacher=FILE \\
+python -m eval.score --spec SPEC --input targets=FILE vocabulary=FILE teacher=FILE human_texts=FILE \\
     samples/CELL=FILE selected/CELL=FILE ... --output scores/CELL=FILE ...
 
 A CELL is ``method/seed0``; all cells of one task are one job, so that the judges are loaded once. Tasks of
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,15 +21,24 @@ import numpy as np
 import pandas as pd
 
 from eval.fluency import Teacher
-from eval.guards import distinct_n, doubled_words, is_copy, require_same_length, self_bleu, unk_rate
+from eval.guards import (
+    distinct_n,
+    doubled_words,
+    duplicate_rate,
+    is_repetitive,
+    require_same_length,
+    self_bleu,
+    unk_rate,
+)
+from eval.human_texts import HumanTexts
 from eval.oracles.judge import Judge
 from eval.select import cells, require, split_words
-from eval.success import PAPER, SCORERS, success
+from eval.success import PAPER, SCORERS, satisfied, success
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError, nearest
 from pipeline.human import HUMAN
-from pipeline.records import Sample, Score, Target, Text, read_records, write_records
+from pipeline.records import Sample, Score, Target, read_records, write_records
 
 JUDGES = ("judge1", "judge2")
 TokenLosses = Callable[[list[list[str]]], list[np.ndarray]]
@@ -39,16 +48,16 @@ Key = tuple[str, str, str, int, int]
 def main(job: Job) -> None:
     """Score every cell of a task with one teacher and the same judges, on the targets that are reported."""
     targets = [target for target in read_records(job.inputs["targets"], Target) if target.reported]
-    texts = read_records(job.inputs["corpus"], Text)
-    training = {tuple(text.tokens) for text in texts if text.split == "train"}
-    teacher = Teacher(job.inputs["teacher"], Vocabulary.load(job.inputs["vocabulary"]))
+    vocabulary = Vocabulary.load(job.inputs["vocabulary"])
+    teacher = Teacher(job.inputs["teacher"], vocabulary)
+    human_texts = HumanTexts.load(job.inputs["human_texts"], vocabulary)
     judges = load_judges(job)
     selected = cells(job.inputs, "selected")
     require("--input", job.inputs, "selected", cells(job.inputs, "samples"))
     require("--output", job.outputs, "scores", cells(job.inputs, "samples"))
     for cell, path in cells(job.inputs, "samples").items():
         samples, chosen = read_records(path, Sample), read_records(selected[cell], Sample)
-        scores = score_samples(samples, chosen, targets, training, teacher.token_losses, judges, path)
+        scores = score_samples(samples, chosen, targets, human_texts, teacher.token_losses, judges, path)
         write_records(job.outputs[f"scores/{cell}"], scores)
         print(f"scored {cell}: {len(scores)} texts", file=sys.stderr)
 
@@ -80,7 +89,7 @@ def score_samples(
     samples: Sequence[Sample],
     selected: Sequence[Sample],
     targets: Sequence[Target],
-    training_texts: Set[tuple[str, ...]],
+    human_texts: HumanTexts | None,
     token_losses: TokenLosses,
     judges: Sequence[Judge] = (),
     where: str | Path = "samples",
@@ -89,13 +98,15 @@ def score_samples(
 
     Metrics: those of :func:`eval.success.success` (percent); ``lm_nll`` (mean nats per predicted token, END
     included), ``lm_nll_sum``, ``lm_tokens``; ``length`` (words), ``doubled``
-    (:func:`eval.guards.doubled_words`), ``unk_rate`` (percent of words), ``copied`` (0 or 1).
+    (:func:`eval.guards.doubled_words`), ``unk_rate`` (percent of words); and beside human texts ``copied``,
+    ``near_copy``, ``fluent`` and ``repetitive`` (0 or 1) and ``joint_success`` (0 or 100), see
+    :func:`beside_people`.
 
     Args:
         samples: the texts of one or more methods on one task.
         selected: the MBR choice of each method, target and seed.
         targets: all targets of the task that the samples should cover.
-        training_texts: the training texts, as tuples of words.
+        human_texts: what is known of training and held-out texts; None: nothing is held against them.
         token_losses: nats of each predicted token of each text: its words and END.
         judges: of syntax; the first one's word counts, a second one's stands beside it.
         where: file named in errors.
@@ -111,11 +122,58 @@ def score_samples(
     losses = token_losses(texts)
     require_same_length(texts, losses, "texts and their token losses")
     successes = _successes(samples, texts, {target.target_id: target for target in targets}, judges, where)
-    scores = []
-    for sample, words, loss, succeeded in zip(samples, texts, losses, successes, strict=True):
-        metrics = succeeded | _fluency(words, loss) | text_guards(words, training_texts)
-        scores.append(Score(*_key(sample), selected=_key(sample) in chosen, metrics=metrics))
-    return scores
+    found = [
+        succeeded | _fluency(words, loss) | text_guards(words)
+        for words, loss, succeeded in zip(texts, losses, successes, strict=True)
+    ]
+    if human_texts is not None:
+        found = beside_people(samples, found, human_texts)
+    return [
+        Score(*_key(sample), selected=_key(sample) in chosen, metrics=metrics)
+        for sample, metrics in zip(samples, found, strict=True)
+    ]
+
+
+def beside_people(
+    samples: Sequence[Sample], scores: Sequence[Mapping[str, float]], human_texts: HumanTexts
+) -> list[dict[str, float]]:
+    """The scores of each text with those that need human texts.
+
+    - ``copied``: word for word a training text.
+    - ``near_copy``: within two word edits of a training or held-out text. The target's own source sentence
+      is one of these, and so is whatever else an answer could be looked up in. The human row is held-out
+      text itself, so it is held against training texts alone.
+    - ``fluent``: ``lm_nll`` lies between the 2.5th and 97.5th percentile of held-out texts.
+    - ``repetitive``: the same words again and again (:func:`eval.guards.is_repetitive`), which a teacher that
+      never saw the like may find as likely as people's texts.
+    - ``joint_success``: 100 if the text satisfies its control (:func:`eval.success.satisfied`) and is fluent,
+      not repetitive and no near copy; else 0.
+    """
+    texts = [split_words(sample.text) for sample in samples]
+    people = [sample.method == HUMAN for sample in samples]
+    found = []
+    for words, near, metrics in zip(texts, _near_copies(texts, people, human_texts), scores, strict=True):
+        fluent, repetitive = human_texts.is_fluent(metrics["lm_nll"]), is_repetitive(words)
+        good = satisfied(metrics) and fluent and not repetitive and not near
+        own = {
+            "copied": float(human_texts.is_copy(words)),
+            "near_copy": float(near),
+            "fluent": float(fluent),
+            "repetitive": float(repetitive),
+            "joint_success": 100.0 * good,
+        }
+        found.append({**metrics, **own})
+    return found
+
+
+def _near_copies(texts: list[list[str]], people: list[bool], human_texts: HumanTexts) -> list[bool]:
+    """Whether each text is a near copy; what people wrote is held against training texts alone."""
+    found = dict.fromkeys(range(len(texts)), False)
+    for own in set(people):
+        places = [i for i, is_human in enumerate(people) if is_human == own]
+        near = human_texts.near_copies([texts[i] for i in places], heldout=not own)
+        found |= zip(places, near, strict=True)
+    return list(found.values())
 
 
 def check_coverage(samples: Sequence[Sample], targets: Sequence[Target], where: str | Path) -> None:
@@ -162,8 +220,9 @@ def corpus_guards(samples: Sequence[Sample], selected: Sequence[Sample], target_
 
     Returns:
         Columns ``task, method, target_set, selection, metric, value``; ``selection`` is ``mbr`` or ``all``;
-        metrics ``distinct_1 distinct_2 distinct_4 self_bleu``. Texts are ordered by seed, sample index and
-        target, so that a block of :func:`eval.guards.distinct_n` holds as many targets as it can.
+        metrics ``distinct_1 distinct_2 distinct_4 self_bleu duplicate_rate``. Texts are ordered by seed,
+        sample index and target, so that a block of :func:`eval.guards.distinct_n` holds as many targets as it
+        can.
     """
     rows = []
     for selection, chosen in (("mbr", selected), ("all", samples)):
@@ -178,7 +237,8 @@ def corpus_guards(samples: Sequence[Sample], selected: Sequence[Sample], target_
 
 
 def _diversity(texts: list[list[str]]) -> dict[str, float]:
-    return {f"distinct_{n}": distinct_n(texts, n) for n in (1, 2, 4)} | {"self_bleu": self_bleu(texts)}
+    distinct = {f"distinct_{n}": distinct_n(texts, n) for n in (1, 2, 4)}
+    return distinct | {"self_bleu": self_bleu(texts), "duplicate_rate": duplicate_rate(texts)}
 
 
 def _key(sample: Sample) -> Key:
@@ -229,15 +289,14 @@ def _fluency(words: list[str], loss: np.ndarray) -> dict[str, float]:
     return {"lm_nll": total / len(loss), "lm_nll_sum": total, "lm_tokens": float(len(loss))}
 
 
-def text_guards(words: list[str], training_texts: Set[tuple[str, ...]]) -> dict[str, float]:
+def text_guards(words: list[str]) -> dict[str, float]:
     """The guards of a single text, as in :func:`score_samples`."""
     return {
         "length": float(len(words)),
         "doubled": float(doubled_words(words)),
         "unk_rate": unk_rate(words),
-        "copied": float(is_copy(words, training_texts)),
     }
 
 
 if __name__ == "__main__":
-    command(main, inputs=("targets", "corpus", "vocabulary", "teacher"), outputs=(), open_ended=True)
+    command(main, inputs=("targets", "vocabulary", "teacher", "human_texts"), outputs=(), open_ended=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from eval.encoder import Encoder, load
 from eval.fluency import Teacher
+from eval.guards import is_copy
 from eval.infilling import BERT_SCORE, LOO, SIGNED, Cider, PairScores, rouge_l, score_texts
 from eval.score import Key, check_coverage, chosen_keys, text_guards
 from eval.select import cells, require, split_words
@@ -128,6 +129,7 @@ def score_samples(
     chosen = chosen_keys(samples, selected, where)
     texts = [split_words(sample.text) for sample in samples]
     lefts = {target.target_id: split_words(target.control["left"]) for target in targets}
+    copies = [is_copy(words, training_sentences) for words in texts]
     fluency: list[dict[str, float]] = [{} for _ in samples]
     if teacher:
         fluency = infill_losses(teacher, [lefts[sample.target_id] for sample in samples], texts)
@@ -135,9 +137,11 @@ def score_samples(
         Score(
             *key(sample),
             selected=key(sample) in chosen,
-            metrics=values | losses | text_guards(words, training_sentences),
+            metrics=values | losses | text_guards(words) | {"copied": float(copied)},
         )
-        for sample, words, values, losses in zip(samples, texts, metrics, fluency, strict=True)
+        for sample, words, copied, values, losses in zip(
+            samples, texts, copies, metrics, fluency, strict=True
+        )
     ]
 
 

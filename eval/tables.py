@@ -18,7 +18,16 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from eval.layout import ALL_TARGETS, METHOD_ORDER, REFUSED, TASKS, UNTOUCHED, headline, methods, ordered
+from eval.layout import (
+    ALL_TARGETS,
+    REFUSED,
+    TASKS,
+    UNTOUCHED,
+    headline,
+    method_rows,
+    methods,
+    ordered,
+)
 from eval.markdown import result_markdown
 from eval.paper import published
 from eval.score import corpus_guards, frame
@@ -40,8 +49,11 @@ COLUMNS = (
 )
 NAN = float("nan")
 NOT_RUN = "not run"
-_SUCCESS = re.compile(r"((semantic|syntax|pos)_)?ctrl(_\w+)?|joint(_\w+)?")
-_PER_TEXT = ["lm_nll", "lm_nll_sum", "lm_tokens", "length", "doubled", "unk_rate", "copied"]
+_SUCCESS = re.compile(r"((semantic|syntax|pos)_)?ctrl(_\w+)?|joint(_strict|_judge2)?")
+_PER_TEXT = [
+    *("lm_nll", "lm_nll_sum", "lm_tokens", "length", "doubled", "unk_rate"),
+    *("copied", "near_copy", "fluent", "repetitive", "joint_success"),
+]
 _MISMATCH = "length_mismatch"  # of some tasks only
 
 
@@ -76,10 +88,11 @@ def result_table(scores: pd.DataFrame, guards: pd.DataFrame, seed: int = 0) -> p
 
     ``lm_score`` is exp(mean over targets of mean over samples of ``lm_nll``) (eval_control.py:62-108),
     ``lm_score_token`` is exp(all nats / all predicted tokens). All other metrics of single texts are the
-    mean over targets of the mean over samples; in percent are every ``ctrl`` metric, ``copy_rate`` (texts
-    that are a training text), ``unk_rate`` (words that are UNK), ``doubled_rate`` (texts in which at least
-    one word equals the word before it) and ``mismatch_rate`` (texts of another number of words than wanted,
-    where a task asks for one).
+    mean over targets of the mean over samples; in percent are every ``ctrl`` metric, ``joint_success``,
+    ``fluent_rate``, ``repetitive_rate``, ``near_copy_rate`` and ``copy_rate``
+    (:func:`eval.score.beside_people`), ``unk_rate`` (words that are UNK), ``empty_rate`` (texts without a
+    word), ``doubled_rate`` (texts in which at least one word equals the word before it) and ``mismatch_rate``
+    (texts of another number of words than wanted, where a task asks for one).
 
     A ``_released_targets`` metric is over all targets of a set in which some differ from the released ones;
     for the others it is the metric itself, since the same is asked for.
@@ -103,7 +116,7 @@ def result_table(scores: pd.DataFrame, guards: pd.DataFrame, seed: int = 0) -> p
         part = scores[scores["target_set"] == target_set]
         for task in ordered(part["task"], TASKS):
             of_task = part[part["task"] == task].dropna(axis="columns", how="all")
-            for method in ordered([*methods(task), *of_task["method"]], METHOD_ORDER):
+            for method in method_rows([*methods(task), *of_task["method"]]):
                 texts = of_task[of_task["method"] == method]
                 if task != UNCONDITIONAL:  # one text of hundreds would say nothing
                     chosen = texts[texts["selected"]]
@@ -153,8 +166,13 @@ def _text_estimates(cell: Cell, texts: pd.DataFrame, seed: int) -> dict[str, Est
         if broken := int((~np.isfinite(texts[name].to_numpy(dtype=float))).sum()):
             raise ValueError(f"{' '.join(cell)}: {name} of {broken} of {len(texts)} texts is not finite")
     percent = {name: texts[name] for name in success} | {
+        "joint_success": texts["joint_success"],
+        "fluent_rate": 100 * texts["fluent"],
+        "repetitive_rate": 100 * texts["repetitive"],
+        "near_copy_rate": 100 * texts["near_copy"],
         "copy_rate": 100 * texts["copied"],
         "unk_rate": texts["unk_rate"],
+        "empty_rate": 100.0 * (texts["length"] == 0),
         "doubled_rate": 100 * (texts["doubled"] > 0),
     }
     if mismatch:

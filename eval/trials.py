@@ -42,7 +42,7 @@ def main(job: Job) -> None:
     for trial, path in cells(job.inputs, "samples").items():
         samples = read_records(path, Sample)
         selected = select_samples(samples, job.spec["mbr_rule"])
-        scores = score_samples(samples, selected, targets, set(), teacher.token_losses, judges, path)
+        scores = score_samples(samples, selected, targets, None, teacher.token_losses, judges, path)
         numbers = _numbers(frame(scores, "tuned on"), samples, list(success_metrics(task)))
         rows.append([trial, *numbers, job.spec["trials"][trial]])
     title = f"### Trials on {len(targets)} targets: {task}"

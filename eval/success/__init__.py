@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -30,6 +30,7 @@ PAPER: dict[
 }
 RELEASED_TARGETS = "_released_targets"
 SECOND_JUDGE = "_judge2"
+ENOUGH = 90  # percent of a control that has degrees (tags, trees) at which a text counts as satisfying it
 
 
 def success(task: str, texts: list[list[str]], targets: list[Target], judges: Sequence[Judge] = ()) -> Scores:
@@ -55,3 +56,11 @@ def success(task: str, texts: list[list[str]], targets: list[Target], judges: Se
     for place, found in zip(places, released, strict=True):
         scores[place] |= {key + RELEASED_TARGETS: v for key, v in found.items() if key.endswith("ctrl")}
     return scores
+
+
+def satisfied(scores: Mapping[str, float]) -> bool:
+    """Whether a text does what its target asks for, by the paper's definitions; of a composition both halves.
+
+    Tags and trees are met by degrees, of which 90 % are enough; where nothing is asked for, any text will do.
+    """
+    return all(value >= ENOUGH for name, value in scores.items() if name.endswith("ctrl"))

@@ -7,10 +7,11 @@ import shlex
 import sys
 from pathlib import Path
 
+from eval.layout import CHEATERS
 from pipeline.errors import InputError, nearest
 from pipeline.fingerprint import fingerprint
 from pipeline.settings import merged, resolve, tuning
-from pipeline.tasks import INFILLING, SEMANTIC_CONTENT, SYNTAX, parts
+from pipeline.tasks import INFILLING, SEMANTIC_CONTENT, SYNTAX, UNCONDITIONAL, parts
 
 if not Path("Snakefile").is_file():
     sys.exit("error: run snakemake in the repository's root folder; results go to results/")
@@ -43,6 +44,8 @@ STORY_MODELS = {
     "story_encoder": ("eval.train_encoder", S["story_encoder"]),
 }
 CONTROL_TASKS = [task for task in TASKS if task != INFILLING]
+CHEATED_TASKS = [task for task in CONTROL_TASKS if task != UNCONDITIONAL]
+NOT_METHODS = ("human", *CHEATERS)  # rows of the tables that rules of their own make, once
 READINGS = "results/cache/readings.sqlite"  # what judges have read, by sentence, for all scales and runs
 
 
@@ -69,12 +72,21 @@ def model(name):
 
 
 def cells(kind, task):
-    """All files of a kind for one task: every method that runs it, every seed, and the human row."""
+    """All files of a kind for one task: every method that runs it, every seed, the human row, the cheaters."""
     running = ["human", *(name for name, method in METHODS.items() if task in method["tasks"])]
     return {
         f"{kind}/{name}/seed{seed}": f"{RESULTS}/{kind}/{task}/{name}/seed{seed}.jsonl"
-        for name in running
-        for seed in (SEEDS[:1] if name == "human" else SEEDS)
+        for name in (*running, *(CHEATERS if task in CHEATED_TASKS else ()))
+        for seed in (SEEDS[:1] if name in NOT_METHODS else SEEDS)
+    }
+
+
+def cheater_files():
+    """The samples of every cheater, named for the command."""
+    return {
+        f"samples/{task}/{name}/seed{SEEDS[0]}": f"{RESULTS}/samples/{task}/{name}/seed{SEEDS[0]}.jsonl"
+        for task in CHEATED_TASKS
+        for name in CHEATERS
     }
 
 
@@ -132,7 +144,7 @@ def check_cell(method, task):
 
 def models_of(wildcards):
     """The trained files that a method reads for a task, by the names its configuration gives them."""
-    if wildcards.method == "human":  # of a rule of its own
+    if wildcards.method in NOT_METHODS:
         return {}
     check_cell(wildcards.method, wildcards.task)
     named_models = METHODS[wildcards.method]["tasks"][wildcards.task]
@@ -197,7 +209,7 @@ def cost_files():
         f"samples/{task}/{name.removeprefix('samples/')}": path
         for task in TASKS
         for name, path in cells("samples", task).items()
-        if not name.startswith("samples/human/")
+        if name.split("/")[1] not in NOT_METHODS
     }
     read = {file for method in METHODS.values() for files in method["tasks"].values() for file in files.values()}
     return samples | {f"models/{name}": model(name) for name in sorted(read | scoring_models())}

@@ -23,4 +23,30 @@ rule generate:
         "vocabulary={input.vocabulary} {params.models} --output samples={output} 2> >(tee {log} >&2)"
 
 
-ruleorder: human > generate
+# Texts that look good and are not: what the guards must catch. One job for all of them and all tasks.
+rule cheaters:
+    input:
+        corpus=corpus_of(SYNTAX[0]),
+        targets=expand(f"{RESULTS}/targets/{{task}}.jsonl", task=CHEATED_TASKS),
+    output:
+        list(cheater_files().values()),
+    params:
+        spec=spec(seed=SEEDS[0], samples={task: S["samples"][task] for task in CHEATED_TASKS}),
+        code=fingerprint("eval.cheaters"),
+        targets=named({f"targets/{task}": f"{RESULTS}/targets/{task}.jsonl" for task in CHEATED_TASKS}),
+        samples=named(cheater_files()),
+    log:
+        f"{RESULTS}/logs/cheaters.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/cheaters.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m eval.cheaters --spec {params.spec:q} --input corpus={input.corpus} {params.targets} "
+        "--output {params.samples} 2> >(tee {log} >&2)"
+
+
+ruleorder: cheaters > human > generate

@@ -21,6 +21,30 @@ rule teacher:
         "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} 2> >(tee {log} >&2)"
 
 
+rule human_texts:
+    input:
+        corpus=f"{RESULTS}/corpus.jsonl",
+        vocabulary=f"{RESULTS}/vocabulary.json",
+        teacher=model("teacher"),
+    output:
+        model("human_texts"),
+    params:
+        spec=spec(seed=0, data_dir=S["data_dir"], released_targets=S["syntax"]["released_targets"]),
+        code=fingerprint("eval.human_texts"),
+    log:
+        f"{RESULTS}/logs/human_texts.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/human_texts.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    conda:
+        ENVIRONMENT
+    shell:
+        "$python -m eval.human_texts --spec {params.spec:q} --input corpus={input.corpus} "
+        "vocabulary={input.vocabulary} teacher={input.teacher} --output human_texts={output} 2> >(tee {log} >&2)"
+
+
 rule tagger:
     input:
         unpack(lambda wildcards: treebank_corpus(wildcards.judge, "tagger")),

@@ -36,9 +36,9 @@ for task in CONTROL_TASKS:
             list(cells("samples", task).values()),
             list(cells("selected", task).values()),
             targets=f"{RESULTS}/targets/{task}.jsonl",
-            corpus=f"{RESULTS}/corpus.jsonl",
             vocabulary=f"{RESULTS}/vocabulary.json",
             teacher=model("teacher"),
+            human_texts=model("human_texts"),
             **judges_of(task),
         output:
             list(cells("scores", task).values()),
@@ -58,5 +58,5 @@ for task in CONTROL_TASKS:
             ENVIRONMENT
         shell:
             "$python -m eval.score --spec {params.spec:q} --input targets={input.targets} "
-            "corpus={input.corpus} vocabulary={input.vocabulary} teacher={input.teacher} {params.inputs} "
+            "vocabulary={input.vocabulary} teacher={input.teacher} human_texts={input.human_texts} {params.inputs} "
             "--output {params.outputs} 2> >(tee {log} >&2)"

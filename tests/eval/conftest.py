@@ -1,4 +1,4 @@
-"""What the tests of the judges' commands share: a tiny corpus, its vocabulary and an untrained teacher."""
+"""What the tests of the judges' commands share: a tiny corpus and what scores texts beside it, untrained."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
+from eval.fluency import Teacher
+from eval.human_texts import measure
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.language_model import LanguageModelSettings, build
 from pipeline.records import Text, write_records
@@ -17,11 +19,12 @@ TRAINING = ["The Mill serves Thai food .", "The Mill is a pub .", "Aromi serves 
 
 
 class Judges(NamedTuple):
-    """The files that the commands read beside samples."""
+    """The files that the commands read beside samples; none reads all of them."""
 
     corpus: Path
     vocabulary: Path
     teacher: Path
+    human_texts: Path
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -52,11 +55,14 @@ def syntax_judge() -> type[SyntaxJudge]:
 @pytest.fixture(scope="session")
 def judges(tmp_path_factory: pytest.TempPathFactory) -> Judges:
     folder = tmp_path_factory.mktemp("judges")
-    made = Judges(folder / "corpus.jsonl", folder / "vocabulary.json", folder / "teacher.safetensors")
+    names = ("corpus.jsonl", "vocabulary.json", "teacher.safetensors", "human_texts.safetensors")
+    made = Judges(*(folder / name for name in names))
     texts = [Text(str(i), "train", text, text.split(" ")) for i, text in enumerate(TRAINING)]
-    write_records(made.corpus, [*texts, Text("h", "human", "A human text", ["A", "human", "text"])])
-    vocabulary = Vocabulary.build([text.tokens for text in texts], more_than=0)
+    texts.append(Text("h", "human", "A human text", ["A", "human", "text"]))
+    write_records(made.corpus, texts)
+    vocabulary = Vocabulary.build([text.tokens for text in texts[:-1]], more_than=0)
     vocabulary.save(made.vocabulary)
     teacher = build(TEACHER, vocabulary, [], seed=0)
     teacher.save(made.teacher, TEACHER, vocabulary=vocabulary.digest())
+    measure(texts, Teacher(made.teacher, vocabulary), seed=0).save(made.human_texts)
     return made

@@ -77,11 +77,26 @@ def test_self_bleu_is_the_mean_over_full_blocks() -> None:
     assert guards.self_bleu(texts, block=2) == pytest.approx(50)
 
 
+def test_repetitive_texts_have_more_than_a_quarter_of_their_word_pairs_again() -> None:
+    assert guards.is_repetitive("1 out of 5 1 out of 5".split())
+    assert guards.is_repetitive(["a", "b", "a", "b"]) and guards.is_repetitive(["a"] * 3)
+    assert not guards.is_repetitive("a b c a b".split())  # three of four
+    assert not any(map(guards.is_repetitive, ([], ["a"], ["a", "a"])))
+
+
+def test_duplicates_are_texts_that_equal_another_one() -> None:
+    assert guards.duplicate_rate([["a"], ["b"], ["a"], ["a", "b"]]) == 50
+    assert guards.duplicate_rate([["a"]]) == 0
+
+
 def test_mean_length() -> None:
     assert guards.mean_length([["a"], [], ["a", "b"]]) == 1
 
 
-@pytest.mark.parametrize("guard", [guards.mean_length, guards.self_bleu, lambda t: guards.distinct_n(t, 1)])
+@pytest.mark.parametrize(
+    "guard",
+    [guards.mean_length, guards.self_bleu, guards.duplicate_rate, lambda t: guards.distinct_n(t, 1)],
+)
 def test_no_texts_is_an_error(guard) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match="no texts"):
         guard([])

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eval.human_texts import HumanTexts, digest, fingerprint
 from eval.score import check_coverage, corpus_guards, frame, score_samples
 from eval.select import select_samples, split_words
+from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError
 from pipeline.records import Sample, Score, Target, read_records, write_records
 
@@ -29,6 +31,15 @@ TEXTS = {
     ],
     "s2": ["it costs £ 20 - 25 .", "it costs £ 20 - 25 .", "", "x"],
 }
+
+
+VOCABULARY = Vocabulary.build([text.split(" ") for texts in TEXTS.values() for text in texts], more_than=0)
+TRAINING, HELDOUT = ["a b", "The pub serves cheap food"], ["it costs less than £ 20 - 25 ."]
+
+
+def human_texts(low: float = 0.5, high: float = 3.0) -> HumanTexts:
+    prints = [[fingerprint(text.split(), VOCABULARY) for text in texts] for texts in (TRAINING, HELDOUT)]
+    return HumanTexts(VOCABULARY, (low, high), *prints, {digest(text.split()) for text in TRAINING})
 
 
 def sample(target_id: str, index: int, text: str, method: str = "ours", seed: int = 0) -> Sample:
@@ -49,7 +60,7 @@ def scored(samples: list[Sample], **changes) -> list[Score]:  # type: ignore[no-
     arguments = {
         "selected": select_samples(samples),
         "targets": TARGETS,
-        "training_texts": {("a", "b")},
+        "human_texts": human_texts(),
         "token_losses": one_nat,
         "where": "samples/seed0.jsonl",
     }
@@ -95,7 +106,8 @@ def test_every_text_gets_every_metric() -> None:
     assert scores[0].metrics == {
         **{"ctrl": 0, "ctrl_released": 0, "ctrl_strict": 0},
         **{"lm_nll": 3, "lm_nll_sum": 9, "lm_tokens": 3},
-        **{"length": 2, "doubled": 0, "unk_rate": 0, "copied": 1},
+        **{"length": 2, "doubled": 0, "unk_rate": 0},
+        **{"copied": 1, "near_copy": 1, "fluent": 1, "repetitive": 0, "joint_success": 0},
     }
     doubled = scores[3].metrics
     assert (doubled["ctrl"], doubled["doubled"], doubled["copied"]) == (100, 1, 0)
@@ -103,6 +115,44 @@ def test_every_text_gets_every_metric() -> None:
     empty = scores[6].metrics
     assert (empty["length"], empty["lm_tokens"], empty["lm_nll"], empty["ctrl"]) == (0, 1, 4, 0)
     assert [s.selected for s in scores] == [False, True, False, False, True, False, False, False]
+
+
+def joint(samples: list[Sample], metric: str = "joint_success", **changes: Any) -> list[float]:
+    return [score.metrics[metric] for score in scored(samples, **changes)]
+
+
+def test_joint_success_needs_control_fluency_and_a_text_of_ones_own() -> None:
+    """The second text of s1 is a word away from a training text, those of s2 two from a held-out one."""
+    near = [1, 1, 1, 0, 1, 1, 1, 1]  # nothing and one word are near to "a b"
+    assert joint(all_samples(), "near_copy") == near
+    far = human_texts()
+    far = replace(far, training=far.training[:1], heldout=[])
+    assert joint(all_samples(), human_texts=far) == [0, 100, 100, 100, 100, 100, 0, 0]
+    for low, high in ((1.1, 3.0), (0.1, 0.9)):
+        assert joint(all_samples(), human_texts=replace(far, band=(low, high))) == [0] * 8
+    assert joint(all_samples(), "fluent", human_texts=replace(far, band=(1.0, 1.0))) == [1] * 8
+
+
+def test_a_repeated_value_is_no_joint_success() -> None:
+    texts = [
+        sample("s2", i, words) for i, words in enumerate(["£ 20 - 25 £ 20 - 25", "£ 20 - 25 or £ 20 - 30"])
+    ]
+    arguments = {"selected": texts[:1], "targets": TARGETS[1:]}
+    assert joint(texts, "repetitive", **arguments) == [1, 0]
+    assert joint(texts, **arguments) == [0, 100]
+
+
+def test_the_human_row_may_be_held_out_text() -> None:
+    texts = [sample("s2", 0, HELDOUT[0], name) for name in ("human", "ours")]
+    targets = {"targets": TARGETS[1:]}
+    assert joint(texts[:1], selected=texts[:1], **targets) == [100]
+    assert joint(texts[1:], selected=texts[1:], **targets) == [0]
+    assert joint(texts, "near_copy", selected=texts, **targets) == [0, 1]
+
+
+def test_without_human_texts_nothing_is_held_against_a_text() -> None:
+    metrics = scored(all_samples(), human_texts=None)[0].metrics
+    assert not {"copied", "near_copy", "fluent", "joint_success"} & metrics.keys() and "lm_nll" in metrics
 
 
 @pytest.mark.parametrize(
@@ -181,7 +231,8 @@ def test_corpus_guards_by_method_and_selection() -> None:
     assert values["other", "all", "self_bleu"] == pytest.approx(100)
     assert values["ours", "mbr", "distinct_1"] == 1
     assert values["ours", "mbr", "self_bleu"] == 0
-    assert len(values) == 2 * 2 * 4
+    assert values["ours", "all", "duplicate_rate"] == 25 and values["other", "mbr", "duplicate_rate"] == 100
+    assert len(values) == 2 * 2 * 5
 
 
 def test_a_block_of_the_corpus_guards_spans_many_targets() -> None:
@@ -279,9 +330,22 @@ def test_texts_that_were_asked_for_nothing_have_no_control_success(
 ) -> None:
     free = [replace(s, task="unconditional", target_id="any") for s in all_samples()[:4]]
     assert score({"ours/seed0": free}, [Target("any", "unconditional", {})]).code == 0
-    assert {frozenset(s.metrics) for s in scores_of(tmp_path, "ours/seed0")} == {
-        frozenset("lm_nll lm_nll_sum lm_tokens length doubled unk_rate copied".split())
-    }
+    names = (
+        "lm_nll lm_nll_sum lm_tokens length doubled unk_rate copied near_copy fluent repetitive joint_success"
+    )
+    assert {frozenset(s.metrics) for s in scores_of(tmp_path, "ours/seed0")} == {frozenset(names.split())}
+
+
+def test_where_nothing_is_asked_for_control_counts_as_satisfied(
+    score: Callable[..., Any], tmp_path: Path
+) -> None:
+    free = [
+        sample("any", i, words) for i, words in enumerate(["The pub costs £ 20 or 25 too", "A human text"])
+    ]
+    free = [replace(s, task="unconditional") for s in free]
+    assert score({"ours/seed0": free}, [Target("any", "unconditional", {})]).code == 0
+    for found in (score.metrics for score in scores_of(tmp_path, "ours/seed0")):
+        assert found["joint_success"] == 100 * found["fluent"] * (1 - found["near_copy"])
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def text(target_id: str, index: int, ctrl: float, nll: float, tokens: int = 2, *
     keys |= {"target_id": target_id, "sample_index": index, "selected": index == 0}
     metrics = {"ctrl": ctrl, "lm_nll": nll, "lm_nll_sum": nll * tokens, "lm_tokens": tokens}
     metrics |= {"length": tokens - 1, "doubled": 0, "unk_rate": 0.0, "copied": 0}
+    metrics |= {"fluent": 1.0, "repetitive": 0.0, "near_copy": 0.0, "joint_success": ctrl}
     return keys | metrics | changes
 
 
@@ -35,7 +36,7 @@ def two_targets(**changes) -> list[dict]:  # type: ignore[no-untyped-def]
     return [
         text("a", 0, 100, 1.0, **changes),
         text("a", 1, 0, 2.0, tokens=10, **{"doubled": 3, **changes}),
-        text("b", 0, 100, 3.0, **{"copied": 1, **changes}),
+        text("b", 0, 100, 3.0, **{"copied": 1, "near_copy": 1, "joint_success": 0.0, **changes}),
         text("b", 1, 100, 5.0, **{"unk_rate": 50.0, **changes}),
     ]
 
@@ -59,7 +60,10 @@ def test_values_by_hand() -> None:
     assert row(result, "lm_score_token").value == pytest.approx(math.exp((2 + 20 + 6 + 10) / 16))
     assert row(result, "mean_length").value == 3
     assert row(result, "doubled_rate").value == 25  # one of four texts, though it has three doubled words
-    assert row(result, "copy_rate").value == 25
+    assert row(result, "copy_rate").value == row(result, "near_copy_rate").value == 25
+    assert row(result, "joint_success").value == 50 and row(result, "fluent_rate").value == 100
+    assert row(result, "empty_rate").value == 0
+    assert row(table([text("a", 0, 0, 1.0, tokens=1), text("b", 0, 0, 1.0)]), "empty_rate").value == 50
     assert row(result, "unk_rate").value == 12.5
     counts = row(result, "ctrl")[["targets", "samples", "seeds"]].tolist()
     assert counts == [2, 4, 1]
@@ -173,7 +177,7 @@ def test_markdown_cells_and_shape() -> None:
     assert "| – (69.9)" in markdown  # fudge, published only
     assert "0.125" in markdown
     blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 4  # two selections, each with its guards
+    assert len(blocks) == 6  # two selections, each with checks and guards
     header = [cell.strip() for cell in blocks[0][0].strip("|").split("|")]
     assert header == ["method", "semantic_content ctrl", "semantic_content lm", "length ctrl", "length lm"]
     assert [line.split("|")[1].strip() for line in blocks[0][2:]] == [*METHODS, "zeta"]
@@ -241,9 +245,12 @@ def test_a_released_control_stands_for_the_targets_that_have_none_of_their_own()
 def test_a_second_judge_has_a_column_and_no_row_where_nothing_was_run() -> None:
     result = table(of_syntax())
     assert result.query("method == 'fudge'")["metric"].unique().tolist() == ["ctrl", "lm_score"]
-    main, definitions, guards = tables_of(result_markdown(result))[:3]
+    main, definitions, checks, guards = tables_of(result_markdown(result))[:4]
     assert main[0] == ["method", *(f"parts_of_speech {name}" for name in ("ctrl", "judge 2", "lm"))]
     assert definitions[0] == ["task", "method", "ctrl_released", "mismatch_rate"]
+    assert checks[0] == [
+        *("task", "method", "joint_success", "fluent_rate", "repetitive_rate", "near_copy_rate", "copy_rate"),
+    ]
     assert guards[0][:4] == ["task", "method", "lm_score_token", "mean_length"]
     assert "second judge" in result_markdown(result) and "second judge" not in result_markdown(
         table(two_targets())
@@ -295,6 +302,44 @@ def test_a_composition_shows_both_halves_and_their_joint_success() -> None:
     assert main[0] == ["method", "semantic", "pos", "judge 2", "joint", "lm"]
     assert definitions[0] == ["task", "method", "semantic_ctrl_strict", "joint_strict", "mismatch_rate"]
     assert [line[0] for line in main[2:]] == list(COMPOSITION_METHODS)
+
+
+# --- cheaters
+
+
+def beside_cheaters() -> list[dict]:  # type: ignore[type-arg]
+    """Methods and cheaters by (ctrl, nats); one cheater beats every method but zeta, which is likelier."""
+    numbers = {"human": (100, 1.0), "fudge": (80, 2.0), "zeta": (90, 0.5), "cheat_source": (50, 3.0)}
+    numbers |= {"unguided": (50, 9.0), "cheat_retrieval": (100, 1.0)}
+    return [text(t, 0, ctrl, nats, method=name) for name, (ctrl, nats) in numbers.items() for t in ("a", "b")]
+
+
+def test_cheaters_stand_behind_all_methods_in_tables_of_their_own() -> None:
+    result = table(beside_cheaters())
+    assert list(dict.fromkeys(result["method"])) == [*METHODS, "zeta", "cheat_retrieval", "cheat_source"]
+    markdown = result_markdown(result)
+    assert markdown.count("#### Cheaters\n") == 2  # of two selections
+    main, cheaters, checks, guards = tables_of(markdown)[:4]
+    assert [line[0] for line in main] == ["method", "-" * len("diffusion_lm"), *METHODS, "zeta"]
+    assert [line[0] for line in cheaters] == ["cheater", "-" * 15, "cheat_retrieval", "cheat_source"]
+    assert main[0][1:] == cheaters[0][1:]
+    for block in (checks, guards):
+        assert [line[1] for line in block[-3:]] == ["zeta", "cheat_retrieval", "cheat_source"]
+
+
+def test_what_cheaters_beat_on_the_papers_own_numbers_is_told() -> None:
+    """Equal numbers count as beaten, and so does a method that is better in one of them only does not."""
+    told = "cheaters equal or beat (semantic_content): human by 1 of 2, unguided by 2 of 2, fudge by 1 of 2."
+    assert result_markdown(table(beside_cheaters())).count(f"By control and lm alone {told}\n") == 2
+    assert "cheaters equal" not in result_markdown(table(two_targets()))
+
+
+def test_of_a_composition_both_halves_count_and_their_product_does_not() -> None:
+    better = composed(method="cheat_source", joint=10.0)
+    told = f"cheaters equal or beat ({COMPOSED}): diffusion_lm by 1 of 1."
+    assert told in result_markdown(table([*composed(), *better]))
+    worse = composed(method="cheat_source", pos_ctrl=49.0)
+    assert f"({COMPOSED}): no method." in result_markdown(table([*composed(), *worse]))
 
 
 # --- what a method cannot do
@@ -430,6 +475,7 @@ def cell_records(cell: str) -> tuple[list[Sample], list[Score]]:
             metrics = text(target.target_id, index, ctrl, 1.0 + index)
             success = {"semantic_content": {"ctrl": ctrl}, COMPOSED: {"joint": ctrl}}.get(task, {})
             kept = {"lm_nll", "lm_nll_sum", "lm_tokens", "length", "doubled", "unk_rate", "copied"}
+            kept |= {"fluent", "repetitive", "near_copy", "joint_success"}
             metrics = success | {name: float(metrics[name]) for name in kept}
             scores.append(Score(*key, selected=index == 0, metrics=metrics))
     return samples, scores

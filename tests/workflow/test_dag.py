@@ -19,9 +19,14 @@ SYNTAX = ("parts_of_speech", "syntax_tree", "syntax_spans")
 COMPOSITIONS = ("semantic_content+syntax_tree", "semantic_content+parts_of_speech")
 JUDGED = (*SYNTAX, *COMPOSITIONS)  # their targets, their human row and their scores come from judges
 CONTROLLED = ("unconditional", "semantic_content", "length", *JUDGED)
+CHEATABLE = tuple(task for task in CONTROLLED if task != "unconditional")
 TASKS = (*CONTROLLED, "infilling")
 FINE_TUNED = ("semantic_content", "length", *SYNTAX)  # tasks with a fine-tuned model and a discriminator
 METHODS = ("human", "unguided", "diffusion_lm", "fudge", "ft_sample", "ft_search")
+CHEATERS = ("cheat_retrieval", "cheat_repeat", "cheat_source", "cheat_shuffle")
+CHEATED = (
+    "samples/length/cheat_retrieval/seed0.jsonl"  # the first of the cheaters' texts, which one job makes
+)
 INFILLING = ("human", "left_only", "delorean", "cold", "diffusion_lm", "diffuseq", "ar_infilling")
 
 SIZES = {"hidden": 16, "layers": 1, "heads": 2}
@@ -77,7 +82,8 @@ JUDGE_MODELS = {
 CLASSIFIERS = {f"models/{task}_classifier.safetensors" for task in ("parts_of_speech", "syntax_tree")}
 MODELS = {
     *("models/diffusion_lm.safetensors", "models/semantic_content_classifier.safetensors"),
-    *("models/teacher.safetensors", "models/language_model.safetensors", "models/pplm_attribute.safetensors"),
+    *("models/teacher.safetensors", "models/human_texts.safetensors"),
+    *("models/language_model.safetensors", "models/pplm_attribute.safetensors"),
     *(f"models/{kind}_{task}.safetensors" for kind in ("fine_tuned", "fudge") for task in FINE_TUNED),
     *(*CLASSIFIERS, *JUDGE_MODELS, "models/ar_infilling.safetensors"),
     *(f"models/story_{kind}language_model.safetensors" for kind in ("", "backward_")),
@@ -126,7 +132,7 @@ def test_every_scale_has_a_job_for_every_model_and_cell(
     """The demo is the default."""
     done = snakemake(fresh, "-n", *(["--config", f"scale={scale}"] if scale else []))
     assert done.code == 0, done.told
-    once = {"corpus.jsonl", "stories.jsonl", "annotated.jsonl", TARGETS, "refusals.json"}
+    once = {"corpus.jsonl", "stories.jsonl", "annotated.jsonl", TARGETS, CHEATED, "refusals.json"}
     assert set(done.jobs) >= once | TABLES | INFILLED | COST | MODELS | SAMPLES
     assert set(done.jobs) >= {first(kind, task) for kind in ("selected", "scores") for task in TASKS}
     assert len(done.jobs) <= 110
@@ -224,7 +230,7 @@ def test_a_table_has_every_row_that_was_run(
     rows = table(finished, name)
     assert list(rows[0]) == COLUMNS
     valued = [row for row in rows if row["value"]]
-    controlled = {(task, method) for task in tasks for method in methods(task)}
+    controlled = {(task, method) for task in tasks for method in (*methods(task), *CHEATERS)}
     wanted = {(*cell, selection) for cell in controlled for selection in ("all", "mbr")}
     if name == "control":
         wanted |= {("unconditional", method, "all") for method in ("human", "unguided")}
@@ -269,6 +275,9 @@ def test_counts_are_those_of_the_settings(finished: Finished) -> None:
     )
     assert count["length", "ft_search"] == (3, 3)
     assert count["unconditional", "unguided"] == (1, 3)
+    assert {count[task, name] for task in CHEATABLE for name in CHEATERS} == {
+        *((count[task, "diffusion_lm"]) for task in CHEATABLE)
+    }
     for task in JUDGED:
         assert (count[task, "diffusion_lm"], count[task, "human"]) == ((3, 6), (3, 3))
 
@@ -371,9 +380,10 @@ def test_a_guidance_setting_concerns_one_task_of_one_method(
 def test_the_number_of_samples_of_a_task_concerns_its_methods(
     snakemake: Snakemake, finished: Finished
 ) -> None:
-    """But not a method with a number of its own."""
+    """But not a method with a number of its own; and the cheaters, whose texts of all tasks are one job."""
     sampled = cells("length") - {f"samples/length/{name}/seed0.jsonl" for name in ("human", "ft_search")}
-    assert changed(snakemake, finished, {"samples": {"length": 3}}) == sampled | follow("length")
+    found = changed(snakemake, finished, {"samples": {"length": 3}})
+    assert found == sampled | {CHEATED} | follow(*CHEATABLE)
 
 
 def test_a_classifier_concerns_the_tasks_that_it_guides(snakemake: Snakemake, finished: Finished) -> None:
@@ -398,11 +408,11 @@ def test_the_second_judge_concerns_nothing_but_scores(snakemake: Snakemake, fini
 def test_the_first_judge_concerns_annotation_and_what_follows(
     snakemake: Snakemake, finished: Finished, part: str, settings: dict[str, Any]
 ) -> None:
-    """That is everything of syntax, and nothing of other tasks."""
+    """That is everything of syntax, and of other tasks the cheaters, who look things up in the annotation."""
     made = {f"models/judge1_{part}.safetensors", "annotated.jsonl", TARGETS} | CLASSIFIERS
     made |= {f"models/{kind}_{task}.safetensors" for kind in ("fine_tuned", "fudge") for task in SYNTAX}
     found = changed(snakemake, finished, {"judges": {"judge1": {part: settings}}})
-    assert found == made | cells(*JUDGED) | follow(*JUDGED) | TABLES
+    assert found == made | cells(*JUDGED) | {CHEATED} | follow(*CHEATABLE) | TABLES
 
 
 def test_an_edited_module_concerns_whoever_can_reach_it(snakemake: Snakemake, finished: Finished) -> None:
