@@ -113,14 +113,14 @@ def score_samples(
     selected: Sequence[Sample],
     metrics: Sequence[dict[str, float]],
     targets: Sequence[Target],
-    training_sentences: Set[tuple[str, ...]],
+    training_sentences: Set[tuple[str, ...]] | None,
     teacher: Teacher | None = None,
     where: str | Path = "samples",
 ) -> list[Score]:
     """Scores in the order of the samples: ``metrics``, and the guards.
 
     Guards: ``length`` (words), ``doubled`` (:func:`eval.guards.doubled_words`), ``unk_rate`` (percent of
-    words), ``copied`` (0 or 1: equals a training sentence), and with a teacher ``lm_nll_sum`` (nats of the
+    words), ``copied`` (0 or 1: equals a training sentence, where these are known), and with a teacher ``lm_nll_sum`` (nats of the
     text's words after ``START left``; what follows cannot count in a left-to-right model) and ``lm_tokens``.
 
     Raises:
@@ -129,7 +129,10 @@ def score_samples(
     chosen = chosen_keys(samples, selected, where)
     texts = [split_words(sample.text) for sample in samples]
     lefts = {target.target_id: split_words(target.control["left"]) for target in targets}
-    copies = [is_copy(words, training_sentences) for words in texts]
+    copies = [
+        {} if training_sentences is None else {"copied": float(is_copy(words, training_sentences))}
+        for words in texts
+    ]
     fluency: list[dict[str, float]] = [{} for _ in samples]
     if teacher:
         fluency = infill_losses(teacher, [lefts[sample.target_id] for sample in samples], texts)
@@ -137,7 +140,7 @@ def score_samples(
         Score(
             *key(sample),
             selected=key(sample) in chosen,
-            metrics=values | losses | text_guards(words) | {"copied": float(copied)},
+            metrics=values | losses | text_guards(words) | copied,
         )
         for sample, words, copied, values, losses in zip(
             samples, texts, copies, metrics, fluency, strict=True

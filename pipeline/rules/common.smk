@@ -217,7 +217,7 @@ def cost_files():
 
 def scoring_models():
     """The names of the models that score texts."""
-    return {"teacher", "story_encoder", *judges_of(SYNTAX[0])}
+    return {"teacher", "human_texts", "story_encoder", *judges_of(SYNTAX[0])}
 
 
 def signature_files():
