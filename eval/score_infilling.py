@@ -120,8 +120,9 @@ def score_samples(
     """Scores in the order of the samples: ``metrics``, and the guards.
 
     Guards: ``length`` (words), ``doubled`` (:func:`eval.guards.doubled_words`), ``unk_rate`` (percent of
-    words), ``copied`` (0 or 1: equals a training sentence, where these are known), and with a teacher ``lm_nll_sum`` (nats of the
-    text's words after ``START left``; what follows cannot count in a left-to-right model) and ``lm_tokens``.
+    words), ``copied`` (0 or 1: equals a training sentence, where these are known), and with a teacher
+    ``lm_nll_sum`` (nats of the text's words after ``START left``; what follows cannot count in a
+    left-to-right model) and ``lm_tokens``.
 
     Raises:
         InputError: the selection is not one sample of each target, or a text is too long for the teacher.
