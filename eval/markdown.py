@@ -48,8 +48,8 @@ _COMPOSITION = (
 )
 _CHECKS = (
     "joint_success: control satisfied (tags and trees to 90 %), fluent (as likely as the middle 95 % of\n"
-    "held-out human texts), not repetitive (three quarters of the word pairs differ), no near copy (within\n"
-    "two word edits of a training or held-out text; human: a training text).\n"
+    "held-out human texts), not repetitive (over three quarters of the word pairs differ), no near copy\n"
+    "(within two word edits of a training or held-out text; human: a training text).\n"
     "duplicate_rate: texts that equal another one of their row."
 )
 _CHEATERS = (
