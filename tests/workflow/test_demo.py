@@ -98,6 +98,22 @@ def test_a_baseline_composes_more_than_chance(demo: Demo, task: str, syntax: str
         assert demo.values[task, method, metric] > demo.values[task, "unguided", metric]
 
 
+CHEATERS = ("cheat_retrieval", "cheat_repeat", "cheat_source", "cheat_shuffle")
+
+
+@pytest.mark.parametrize("task", [*CONTROL, *COMPOSITIONS])
+def test_no_cheater_has_joint_success_and_methods_that_have_it_are_above_all_of_them(
+    demo: Demo, task: str
+) -> None:
+    joint = {
+        m: value for (t, m, metric), value in demo.values.items() if (t, metric) == (task, "joint_success")
+    }
+    cheaters = {name: joint[name] for name in CHEATERS}
+    honest = [value for name, value in joint.items() if name not in CHEATERS and value > 5]
+    assert max(cheaters.values()) <= 2, cheaters
+    assert joint["diffusion_lm"] > 5 and min(honest) > max(cheaters.values())
+
+
 @pytest.mark.parametrize(("name", "refused"), [("control", {"pplm"}), ("composition", set())])
 def test_every_cell_has_a_value_or_a_reason(demo: Demo, name: str, refused: set[str]) -> None:
     empty = [row for row in read(demo.results / f"tables/{name}.csv") if not row["value"]]

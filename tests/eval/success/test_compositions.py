@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eval.success import PAPER, SCORERS, success
+from eval.success import PAPER, SCORERS, satisfied, success
 from pipeline.records import Target
 from pipeline.tasks import INFILLING, SYNTAX, TASKS
 
@@ -23,6 +23,23 @@ def test_every_task_has_a_scorer_and_every_task_of_syntax_a_second_opinion() -> 
     """Infills are compared with references (eval.infilling)."""
     assert set(SCORERS) == set(TASKS) - {INFILLING}
     assert set(PAPER) == set(SYNTAX)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({}, True),
+        ({"ctrl": 90.0, "ctrl_strict": 0.0, "ctrl_judge2": 0.0, "ctrl_released_targets": 0.0}, True),
+        ({"ctrl": 89.9, "ctrl_strict": 100.0}, False),
+        ({"semantic_ctrl": 100.0, "syntax_ctrl": 91.0, "joint": 91.0, "joint_strict": 0.0}, True),
+        ({"semantic_ctrl": 0.0, "syntax_ctrl": 100.0}, False),
+        ({"semantic_ctrl": 100.0, "pos_ctrl": 80.0}, False),
+    ],
+)
+def test_a_control_is_satisfied_by_the_papers_definition_and_both_halves(
+    scores: dict[str, float], expected: bool
+) -> None:
+    assert satisfied(scores) == expected
 
 
 @pytest.mark.parametrize(
