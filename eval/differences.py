@@ -52,7 +52,7 @@ def differences(
         selections: ``all``, ``mbr`` or ``first``.
 
     Raises:
-        ValueError: a method that has other targets.
+        ValueError: a method with targets that ours has no texts of.
     """
     parts = [_corrected(list(_rows(ours, others, seed, selection))) for selection in selections]
     return pd.concat(parts, ignore_index=True)
@@ -71,12 +71,13 @@ def _rows(
     mine = taken(ours, selection)
     task, target_set, method = (mine[name].iloc[0] for name in ("task", "target_set", "method"))
     for other, texts in others.groupby("method", sort=False):
-        for metric, found in _differences(task, mine, taken(texts, selection), seed):
+        shared = mine[mine["target_id"].isin(texts["target_id"])]  # people did not write to every target
+        for metric, found in _differences(task, shared, taken(texts, selection), seed):
             value, low, high, p, test, detectable, note = found
-            counts = mine["target_id"].nunique()
+            targets = shared["target_id"].nunique()
             yield (
                 *(task, target_set, selection, method, metric, other, value, low, high),
-                *(p, np.nan, test, detectable, counts, note),
+                *(p, np.nan, test, detectable, targets, note),
             )
 
 

@@ -90,7 +90,7 @@ def test_the_page_shows_markup_of_texts_as_text(folder: Path) -> None:
 
 def test_another_number_of_texts_is_refused_unless_allowed_and_then_marked(folder: Path) -> None:
     contribute([s for s in theirs(folder, "length") if s.sample_index == 0])
-    with pytest.raises(InputError, match="samples is 1 here and 3 in what it is compared with"):
+    with pytest.raises(InputError, match="samples is 1 here, but 3 there"):
         compared(folder)
     assert not Path("out").exists()
     rows = compared(folder, "--allow", "samples", "--allow", "mbr_candidates")

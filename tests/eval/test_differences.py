@@ -63,9 +63,7 @@ def test_differences_are_those_of_the_selected_texts_or_of_all() -> None:
     ours, other = texts("ours", 0.9), texts("other", 0.4, 1)
     table = differences(ours, other, 3, ["mbr", "all"])
     for selection, part in (("mbr", lambda t: t[t["selected"]]), ("all", lambda t: t)):
-        pair = [
-            Scores(*(part(t)[n].to_numpy() for n in ("ctrl", "target_id"))) for t in (ours, other)
-        ]
+        pair = [Scores(*(part(t)[n].to_numpy() for n in ("ctrl", "target_id"))) for t in (ours, other)]
         expected = paired_difference(*pair, 3, largest=100.0)
         found = row(table, selection=selection, metric="ctrl")
         assert (found.difference, found.low, found.high, found.p) == expected[:4]
@@ -108,7 +106,14 @@ def test_bleu_of_infills_is_that_of_all_contexts_together() -> None:
     assert row(table, metric="BLEU-4").difference == pytest.approx(value[0] - value[1])
 
 
-def test_methods_with_other_targets_are_refused() -> None:
-    other = texts("other", 0.5).query("target_id != 't03'")
+def test_targets_that_people_did_not_write_to_are_left_out() -> None:
+    ours, human = texts("ours", 0.9), texts("human", 0.5, 1).query("target_id != 't03'")
+    found = row(differences(ours, human, 0, ["all"]), metric="ctrl")
+    assert found.targets == TARGETS - 1
+    wanted = ours.query("target_id != 't03'")["ctrl"].mean() - human["ctrl"].mean()
+    assert found.difference == pytest.approx(wanted)
+
+
+def test_methods_with_more_targets_are_refused() -> None:
     with pytest.raises(ValueError, match="targets"):
-        differences(texts("ours", 0.9), other, 0, ["all"])
+        differences(texts("ours", 0.9).query("target_id != 't03'"), texts("other", 0.5), 0, ["all"])

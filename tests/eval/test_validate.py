@@ -6,137 +6,23 @@ import gzip
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from eval import validate
-from eval.encoder import EncoderSettings, save
-from eval.train_encoder import new_model
 from eval.validate import file_problems, main, problems, size_problems
-from pipeline.corpora.vocabulary import Vocabulary
-from pipeline.human import reference_samples
-from pipeline.provenance import write_sidecar
-from pipeline.records import Sample, Target, Text, write_records
-from pipeline.store import store
+from pipeline.records import Target
 from pipeline.stored import INDEX, stored_file
 
 ROOT = Path(__file__).resolve().parents[2]
-ENCODER = EncoderSettings("train", 2, "raw", hidden=16, layers=2, heads=2, positions=24, dropout=0.0)
-LENGTHS = [Target(f"length-{n}", "length", {"length": n}, tuned_on=n == 3) for n in (3, 4)]
-TEXTS = {
-    "length-3": ["The Mill serves", "Thai food .", "The Mill serves"],
-    "length-4": ["a pub .", "The Mill is a pub .", "x"],
-}
-CONTEXT = {"left": "Tom had a dog .", "right": "It came home ."}
-STORIES = [
-    Target("c1", "infilling", CONTEXT, ["The dog ran away .", "The dog was sad ."]),
-    Target("c2", "infilling", CONTEXT, ["He called it .", "It was lost ."]),
-]
-SAMPLES = {
-    "length/ours": [
-        Sample("ours", "length", t, i, 0, s, 9, 0) for t in TEXTS for i, s in enumerate(TEXTS[t])
-    ],
-    "length/human": [Sample("human", "length", "length-3", 0, 0, "Aromi serves food", 0, 0)],
-    "infilling/left_only": [
-        Sample("left_only", "infilling", t, i, 0, s, 9, 0)
-        for t in ("c1", "c2")
-        for i, s in enumerate(["The dog ran .", "It was sad ."])
-    ],
-    "infilling/human": list(reference_samples(STORIES, 0)),
-}
-
-
-def made(path: Path, write: Callable[[Path], object]) -> Path:
-    """A file with the sidecar of a job that made it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_sidecar(
-        {"made": path}, {"file": str(path)}, {}, hashlib.sha256(str(path).encode()).hexdigest()
-    ):
-        write(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def whole(
-    run_command: Callable[..., Any], judges: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    """A stored folder of two tasks, made by the commands of the workflow."""
-    root = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        run_everything(run_command, judges.inputs, Path("results/x"))
-        store("x")
-    yield root / "results/stored/x"
-
-
-def run_everything(run_command: Callable[..., Any], judges: dict[str, Path], x: Path) -> None:
-    words = sorted({word for target in STORIES for told in target.references or [] for word in told.split()})
-    vocabulary = Vocabulary.build([words], more_than=0)
-    encoder = new_model(ENCODER, torch.ones(len(vocabulary)))
-    files = {
-        "teacher": made(x / "models/teacher.safetensors", lambda p: shutil.copy(judges["teacher"], p)),
-        "encoder": made(
-            x / "models/story_encoder.safetensors", lambda p: save(p, ENCODER, vocabulary, encoder)
-        ),
-        "stories": x / "stories.jsonl",
-        "words": x / "stories_vocabulary.json",
-    }
-    vocabulary.save(files["words"])
-    write_records(files["stories"], [Text("s", "train", "", [], sentences=[["The", "dog", "ran", "."]])])
-    targets = {
-        f"targets/{task}": made(x / f"targets/{task}.jsonl", lambda p, t=of_task: write_records(p, t))
-        for task, of_task in (("length", LENGTHS), ("infilling", STORIES))
-    }
-    scorers: dict[str, dict[str, Path]] = {
-        "length": {**judges, "teacher": files["teacher"], "targets": targets["targets/length"]},
-        "infilling": {
-            **{"targets": targets["targets/infilling"], "corpus": files["stories"]},
-            **{"vocabulary": files["words"], "encoder": files["encoder"]},
-        },
-    }
-    for cell, samples in SAMPLES.items():
-        made(x / f"samples/{cell}/seed0.jsonl", lambda p, s=samples: write_records(p, s))
-
-    def run(module: str, spec: dict[str, Any], inputs: dict[str, Path], outputs: dict[str, Path]) -> None:
-        done = run_command(module, spec, inputs, outputs)
-        assert done.code == 0, done.stderr
-
-    def cells(kind: str, task: str, whole: bool = False) -> dict[str, Path]:
-        """Files of a task by cell, which a table names with its task."""
-        names = [name for name in SAMPLES if name.split("/")[0] == task]
-        return {
-            f"{kind}/{name if whole else name.split('/')[1]}/seed0": x / f"{kind}/{name}/seed0.jsonl"
-            for name in names
-        }
-
-    for task, command in (("length", "eval.score"), ("infilling", "eval.score_infilling")):
-        samples, selected = cells("samples", task), cells("selected", task)
-        run("eval.select", {"mbr_rule": "paper"}, samples, selected)
-        run(command, {}, {**scorers[task], **samples, **selected}, cells("scores", task))
-        table = {
-            n: f for kind in ("samples", "selected", "scores") for n, f in cells(kind, task, True).items()
-        }
-        table[f"targets/{task}"] = targets[f"targets/{task}"]
-        tables, name = {"length": ("eval.tables", "control"), "infilling": ("eval.infilling_table",) * 2}[
-            task
-        ]
-        name = name.removeprefix("eval.").removesuffix("_table")
-        outputs = {kind: x / f"tables/{name}.{end}" for kind, end in (("csv", "csv"), ("markdown", "md"))}
-        run(tables, {"seed": 0}, table, outputs)
-    texts = {n: f for task in ("length", "infilling") for n, f in cells("samples", task, True).items()}
-    models = {"models/teacher": files["teacher"], "models/story_encoder": files["encoder"]}
-    signatures = {"signatures": x / "tables/signatures.json"}
-    run("eval.signatures", {"mbr_rule": "paper"}, {**targets, **texts, **models}, signatures)
 
 
 @pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
+def folder(stored_folder: Path, tmp_path: Path) -> Path:
     """A copy of the stored folder, to be damaged."""
-    return Path(shutil.copytree(whole, tmp_path / "stored/x"))
+    return Path(shutil.copytree(stored_folder, tmp_path / "stored/x"))
 
 
 OURS = "length/ours/seed0.jsonl"
@@ -165,18 +51,20 @@ def line(folder: Path, name: str, number: int) -> str:
 # --- a whole folder
 
 
-def test_a_whole_folder_has_nothing_wrong(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(whole)])
+def test_a_whole_folder_has_nothing_wrong(stored_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(stored_folder)])
     told = capsys.readouterr()
-    assert told.out.startswith(f"{whole}: 4 cells of 2 tasks, 0.0 MB and 0.")
+    assert told.out.startswith(f"{stored_folder}: 4 cells of 2 tasks, 0.1 MB and 0.")
     assert told.out.endswith(" of judges, nothing wrong\n") and not told.err
 
 
-def test_no_withheld_sentence_is_stored(whole: Path) -> None:
+def test_no_withheld_sentence_is_stored(stored_folder: Path, stories: list[Target]) -> None:
     told = "".join(
-        content(whole, name) for name in json.loads((whole / INDEX).read_text()) if "models" not in name
+        content(stored_folder, name)
+        for name in json.loads((stored_folder / INDEX).read_text())
+        if "models" not in name
     )
-    sentences = [*CONTEXT.values(), *(told for target in STORIES for told in target.references or [])]
+    sentences = [s for target in stories for s in (*target.control.values(), *(target.references or []))]
     assert "Thai food ." in told and not any(sentence in told for sentence in sentences)
 
 
@@ -318,7 +206,7 @@ def test_too_much_for_a_repository_is_a_problem(folder: Path, monkeypatch: pytes
     judge.parent.mkdir(parents=True)
     judge.write_bytes(b"0" * 3_000_000)
     (texts, judges) = problems(folder)
-    assert texts.startswith(f"{folder}: 0.0 MB are stored; ")
+    assert texts.startswith(f"{folder}: 0.1 MB are stored; ")
     assert (
         judges.startswith(f"{folder.parent}: 3.") and "MB of judges are stored; at most 0 MB may be" in judges
     )
@@ -342,16 +230,20 @@ def contributed(tmp_path: Path, *targets: str) -> str:
 
 @pytest.mark.parametrize("option", ["--against", "--targets"])
 def test_a_good_contribution_has_nothing_wrong(
-    whole: Path, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+    stored_folder: Path, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    of_targets = whole if option == "--against" else stored_file(whole, "targets/length.jsonl")
+    of_targets = (
+        stored_folder if option == "--against" else stored_file(stored_folder, "targets/length.jsonl")
+    )
     path = contributed(tmp_path, "length-3", "length-4")
     main([path, option, str(of_targets)])
     assert capsys.readouterr().out == f"{path}: 2 texts for 2 targets of length, nothing wrong\n"
 
 
-def test_contexts_without_their_sentences_are_enough_to_check_texts(whole: Path, tmp_path: Path) -> None:
-    main([contributed(tmp_path, "c1", "c2"), "--against", str(whole)])
+def test_contexts_without_their_sentences_are_enough_to_check_texts(
+    stored_folder: Path, tmp_path: Path
+) -> None:
+    main([contributed(tmp_path, "c1", "c2"), "--against", str(stored_folder)])
 
 
 def test_a_bad_contribution_and_a_bad_folder_are_told_together(
