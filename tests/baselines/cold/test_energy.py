@@ -90,7 +90,9 @@ def test_fluency_from_left_to_right_is_the_cross_entropy_to_the_masked_model(
             for place in range(WORDS):
                 told = logits[row, place].clone()
                 best = (
-                    told.index_fill(0, torch.tensor([*model.barred, model.end, model.unknown]), -torch.inf).topk(5).indices
+                    told.index_fill(0, torch.tensor([*model.barred, model.end, model.unknown]), -torch.inf)
+                    .topk(5)
+                    .indices
                 )
                 inside = torch.full_like(told, -torch.inf)
                 inside[best], inside[kept] = told[best], told[kept]
