@@ -22,7 +22,7 @@ import pandas as pd
 from eval.comparison_report import EXAMPLES, Example, comparison_report
 from eval.contribution import read_contribution
 from eval.differences import differences
-from eval.layout import CHEATERS
+from eval.layout import CHEATERS, INFILLING_METHODS, METHOD_ORDER, ordered
 from eval.render import Report, latex, markdown, page
 from eval.score_stored import Evaluated, Folder, evaluate
 from eval.tables import COLUMNS, table_csv
@@ -34,6 +34,7 @@ from pipeline.tasks import INFILLING
 COMPARED = Path("results/compared")
 NAME = re.compile(r"[A-Za-z][\w-]*")
 SEED = 0  # of the draws of intervals and tests
+ORDER = (*METHOD_ORDER, *INFILLING_METHODS)
 
 
 class Comparison(NamedTuple):
@@ -68,8 +69,10 @@ def _differences(folder: Folder, evaluated: Mapping[str, Evaluated]) -> Iterator
         selections = ("mbr", "first") if task == INFILLING else ("mbr", "all")
         for target_set, ours in found.frames.items():
             others = folder.frame(task, target_set, set(ours["target_id"]))
-            methods = others[~others["method"].isin(CHEATERS)]
-            yield differences(ours, methods, SEED, selections)
+            methods = others[~others["method"].isin((*CHEATERS, ours["method"].iloc[0]))]
+            order = {method: i for i, method in enumerate(ordered(methods["method"], ORDER))}
+            in_order = methods.sort_values("method", key=lambda names: names.map(order), kind="stable")
+            yield differences(ours, in_order, SEED, selections)
 
 
 def report_of(comparison: Comparison, folder: Folder, method: str) -> Report:

@@ -94,7 +94,8 @@ def _columns(task: str) -> dict[str, str]:
 
 def _results(table: pd.DataFrame, method: str, marks: Mapping[str, Sequence[str]]) -> Iterator[Table]:
     for task, target_set, selection, rows in _parts(table):
-        found = {(row.method, row.metric): row for row in rows.itertuples(index=False)}
+        measured = rows.dropna(subset="value")
+        found = {(row.method, row.metric): row for row in measured.itertuples(index=False)}
         columns = {metric: title for metric, title in _columns(task).items() if (method, metric) in found}
         if not columns:
             continue
@@ -122,21 +123,24 @@ def _difference_tables(differences: pd.DataFrame) -> Iterator[Table]:
     for (task, target_set, selection), rows in differences.groupby(
         ["task", "target_set", "selection"], sort=False
     ):
-        verdicts = [better(row) for row in rows.itertuples()]
         body = [
             [row.other, row.metric, _signed(row), f"{row.p:.2g}", f"{row.p_holm:.2g}",
-             "–" if np.isnan(row.detectable) else f"{row.detectable:.2f}", verdict]
-            for row, verdict in zip(rows.itertuples(), verdicts, strict=True)
+             "–" if np.isnan(row.detectable) else f"{row.detectable:.2f}", better(row)]
+            for row in rows.itertuples()
         ]  # fmt: skip
-        decided = frozenset(i for i, verdict in enumerate(verdicts) if verdict != "undecided")
-        notes = [f"{row.targets} targets; {row.test}; {row.note}".strip("; ") for row in rows.itertuples()]
         yield Table(
             f"{task}, {target_set} targets: {KINDS[str(selection)]}",
             ["other method", "metric", "difference", "p", "p Holm", "detectable", "verdict"],
             body,
-            notes=list(dict.fromkeys(notes)),
-            marked=decided,
+            notes=list(_tests(rows)),
         )
+
+
+def _tests(rows: pd.DataFrame) -> Iterator[str]:
+    """How the differences were tested: a line for each way, with the metrics and methods it was used for."""
+    for (test, note, targets), part in rows.groupby(["test", "note", "targets"], sort=False):
+        metrics, others = (", ".join(dict.fromkeys(part[name])) for name in ("metric", "other"))
+        yield "; ".join(filter(None, (f"{metrics} ({others})", str(test), f"{targets} targets", str(note))))
 
 
 def _signed(row: Any) -> str:
