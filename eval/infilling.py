@@ -199,7 +199,7 @@ def corpus_bleu(statistics: np.ndarray) -> np.ndarray:
 def bleu_resamples(statistics: np.ndarray, seed: int, resamples: int = 2000) -> np.ndarray:
     """BLEU-4 of sets of targets drawn anew, [targets, 10] -> [resamples].
 
-    Equal seeds draw the targets that :func:`eval.statistics.bootstrap_interval` draws.
+    Equal seeds draw the targets that :func:`eval.statistics.target_draws` draws.
     """
     targets = len(statistics)
     draws = np.random.default_rng(seed).integers(targets, size=(resamples, targets))

@@ -239,41 +239,6 @@ def resample_seeds(means: np.ndarray, seed: tuple[int, int], level: float, n: in
     return deviations[draws].mean(axis=1)
 
 
-def bootstrap_interval(
-    values: np.ndarray,
-    groups: np.ndarray,
-    seed: int,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    transform: Transform | None = None,
-    largest: float | None = None,
-) -> Interval:
-    """Percentile bootstrap interval of the mean over targets of the mean over samples.
-
-    When all targets have the same mean every resample is the same, and the bootstrap would claim an
-    interval of no width. Bounded scores then get :func:`wilson_interval`, which is wider than needed where
-    a target's mean is no plain success or failure; for others nothing honest can be said: both ends are NaN.
-
-    Args:
-        values: one score per sample, [samples].
-        groups: the target of each sample, [samples].
-        seed: equal seeds draw equal targets, so methods scored on the same targets stay paired.
-        resamples: number of bootstrap resamples.
-        level: coverage aimed at, between 0 and 1.
-        transform: applied to the mean, e.g. ``np.exp`` for a perplexity; must not decrease.
-        largest: upper bound of a score whose lower bound is 0 (100 for percent), if it has one.
-
-    Raises:
-        ValueError: as :func:`target_means`.
-    """
-    means = target_means(values, groups)
-    if is_degenerate(means):
-        return _degenerate_interval(means, level, largest)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(resample_means(means, seed, resamples), tails)
-    return (float(low), float(high)) if transform is None else (float(transform(low)), float(transform(high)))
-
-
 def is_degenerate(means: np.ndarray) -> bool:
     """Whether all target means are equal up to rounding, so that resampling them shows no spread."""
     return bool(np.ptp(means) <= 1e-12 * max(1.0, float(np.abs(means).max())))
@@ -292,10 +257,3 @@ def wilson_interval(successes_mean: float, n: float, level: float = LEVEL) -> In
     half = z * (successes_mean * (1 - successes_mean) / n + z**2 / (4 * n**2)) ** 0.5
     scale = 1 + z**2 / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
-
-
-def _degenerate_interval(means: np.ndarray, level: float, largest: float | None) -> Interval:
-    if largest is None:
-        return NAN, NAN
-    low, high = wilson_interval(float(means[0]) / largest, len(means), level)
-    return low * largest, high * largest

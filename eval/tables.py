@@ -32,7 +32,7 @@ from eval.markdown import result_markdown
 from eval.paper import published
 from eval.score import corpus_guards, frame
 from eval.select import cells, require
-from eval.statistics import bootstrap_interval, is_degenerate, target_means
+from eval.statistics import mean_interval, target_means
 from eval.success import RELEASED_TARGETS, SECOND_JUDGE
 from pipeline.command import Job, command
 from pipeline.errors import InputError
@@ -193,14 +193,10 @@ def _with_released_targets(texts: pd.DataFrame, metrics: Sequence[str]) -> pd.Da
 
 
 def estimate(column: pd.Series, groups: np.ndarray, seed: int, **options: Any) -> Estimate:
-    """Mean over targets, and its interval with the options of :func:`bootstrap_interval`."""
+    """Mean over targets, and its interval with the options of :func:`eval.statistics.mean_interval`."""
     values = column.to_numpy(dtype=float)
-    means = target_means(values, groups)
-    low, high = bootstrap_interval(values, groups, seed, **options)
-    note = ""
-    if is_degenerate(means):
-        note = ("no" if np.isnan(low) else "Wilson") + " interval: all targets equal"
-    return Estimate(float(means.mean()), low, high, note)
+    interval = mean_interval(values, groups, seed, **options)
+    return Estimate(float(target_means(values, groups).mean()), *interval)
 
 
 def _set_estimates(cell: Cell, texts: pd.DataFrame, guards: pd.DataFrame) -> dict[str, Estimate]:

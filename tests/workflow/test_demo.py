@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from eval.stored import stored_cells
+from pipeline.files import read_lines
 
 pytestmark = pytest.mark.demo
 
@@ -156,3 +162,27 @@ def test_the_tables_are_there_to_be_read(demo: Demo, name: str) -> None:
     assert "| diffusion_lm " in markdown
     assert markdown in demo.told
     assert "The full reproduction: snakemake --cores all --config scale=paper" in demo.told
+
+
+def test_what_is_stored_is_whole_and_a_method_equals_itself_in_every_task(demo: Demo) -> None:
+    """Nothing is trained to compare a file: the stored folder has all it takes."""
+    root, stored = demo.results.parents[1], "results/stored/demo"
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("pipeline.store", "--scale", "demo")
+    assert "nothing wrong" in run("eval.validate", stored)
+    cells = {n: p for n, p in stored_cells(root / stored, "samples").items() if "/diffusion_lm/" in n}
+    lines = [json.loads(line) for path in cells.values() for line in read_lines(path)]
+    keys = ("task", "target_id", "sample_index", "text")
+    told = "".join(json.dumps({key: line[key] for key in keys}) + "\n" for line in lines)
+    (root / "mine.jsonl").write_text(told, encoding="utf-8")
+    run("eval.compare", "mine.jsonl", "--against", stored, "--method", "mine")
+    rows = [r for r in read(root / "results/compared/mine/differences.csv") if r["other"] == "diffusion_lm"]
+    assert {row["task"] for row in rows} == {*CONTROL, *COMPOSITIONS, "infilling"}
+    assert all(float(row[key]) == 0 for row in rows for key in ("difference", "low", "high"))
+    assert all(float(row["p_holm"]) == 1 for row in rows)
