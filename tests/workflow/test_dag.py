@@ -467,7 +467,7 @@ def test_trials_see_their_own_targets_and_leave_the_reported_rows_alone(
     done = snakemake(finished.folder, "-n", "tune", *MINI)
     assert done.code == 0, done.told
     jobs = {name: rule for name, rule in done.jobs.items() if name.startswith("tuning/")}
-    assert set(jobs.values()) == {"trial", "trial_table"}
+    assert set(jobs.values()) == {"trial", "trial_table", "infilling_trial_table"}
     assert set(done.jobs) == {*jobs, "tune"}
 
 
