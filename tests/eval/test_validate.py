@@ -9,9 +9,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from eval import validate
+from eval.layout import CHEATERS
 from eval.validate import file_problems, main, problems, size_problems
 from pipeline.records import Target
 from pipeline.stored import INDEX, stored_file
@@ -275,3 +277,19 @@ COMMITTED = sorted(path for path in (ROOT / "results/stored").iterdir() if path.
 @pytest.mark.parametrize("scale", COMMITTED, ids=[path.name for path in COMMITTED])
 def test_what_is_committed_is_what_was_stored(scale: Path) -> None:
     assert [*map(str, (*file_problems(scale), *size_problems(scale)))] == []
+
+
+def test_the_committed_demo_has_nothing_wrong() -> None:
+    assert problems(ROOT / "results/stored/demo") == []
+
+
+@pytest.mark.parametrize("scale", COMMITTED, ids=[path.name for path in COMMITTED])
+def test_no_cheater_succeeds_in_what_is_committed(scale: Path) -> None:
+    """And each stays below every method that is honest more than now and then."""
+    tables = pd.concat([pd.read_csv(scale / f"tables/{name}.csv") for name in ("control", "composition")])
+    joint = tables[tables["metric"] == "joint_success"]
+    cheats = joint["method"].isin(CHEATERS)
+    assert cheats.sum() >= len(CHEATERS) * 2 * 7  # two selections of seven tasks
+    assert (joint["value"][cheats] <= 2).all()
+    honest = joint[~cheats & (joint["value"] > 5) & (joint["task"] != "unconditional")]
+    assert len(honest) > 20 and honest["value"].min() > joint["value"][cheats].max()
