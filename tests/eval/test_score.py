@@ -135,7 +135,8 @@ def test_joint_success_needs_control_fluency_and_a_text_of_ones_own() -> None:
 
 def test_a_repeated_value_is_no_joint_success() -> None:
     texts = [
-        sample("s2", i, words) for i, words in enumerate(["£ 20 - 25 £ 20 - 25", "£ 20 - 25 or £ 20 - 30"])
+        sample("s2", i, words)
+        for i, words in enumerate(["£ 20 - 25 £ 20 - 25", "£ 20 - 25 or more than £ 20"])
     ]
     arguments = {"selected": texts[:1], "targets": TARGETS[1:]}
     assert joint(texts, "repetitive", **arguments) == [1, 0]
