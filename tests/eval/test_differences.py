@@ -107,6 +107,15 @@ def test_bleu_of_infills_is_that_of_all_contexts_together() -> None:
     assert row(table, metric="BLEU-4").difference == pytest.approx(value[0] - value[1])
 
 
+def test_references_have_no_bleu_against_themselves() -> None:
+    told = pd.DataFrame([bleu_statistics("He sat .", ["He sat ."])], columns=list(STATISTICS))
+    ours = texts("ours", 0.5, task="infilling").join(
+        told.iloc[[0] * TARGETS * SAMPLES].reset_index(drop=True)
+    )
+    human = ours.assign(method="human", **dict.fromkeys(STATISTICS, np.nan))
+    assert differences(ours, human, 0, ["all"]).empty
+
+
 def test_targets_that_people_did_not_write_to_are_left_out() -> None:
     ours, human = texts("ours", 0.9), texts("human", 0.5, 1).query("target_id != 't03'")
     found = row(differences(ours, human, 0, ["all"]), metric="ctrl")
