@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import InputError
 from pipeline.files import atomic
+from pipeline.preemption import termination
 from pipeline.progress import Progress
 from pipeline.seeding import seed_of
 
@@ -165,6 +167,8 @@ def train(
 ) -> None:  # fmt: skip
     """Train ``model`` in place and leave the averaged weights in it.
 
+    SIGTERM and Ctrl-C end it after the step that is being made, with its state saved.
+
     Args:
         loss: the loss of a step, a scalar; it draws from torch's global generator only.
         work: folder of the resumable state; the command that calls removes it once its outputs stand.
@@ -177,13 +181,17 @@ def train(
         trainer.load(path, run)
     progress, saved = Progress(name, settings.steps, trainer.step), time.monotonic()
     model.train()
-    while trainer.step < settings.steps:
-        value = trainer.update(loss)
-        progress.update(trainer.step, loss=value, rate=learning_rate(trainer.step - 1, settings))
-        if time.monotonic() - saved > save_every:
-            trainer.save(path, run)
-            saved = time.monotonic()
-    trainer.save(path, run)
+    with termination() as status:
+        while trainer.step < settings.steps and not status():
+            value = trainer.update(loss)
+            progress.update(trainer.step, loss=value, rate=learning_rate(trainer.step - 1, settings))
+            if time.monotonic() - saved > save_every:
+                trainer.save(path, run)
+                saved = time.monotonic()
+        trainer.save(path, run)
+        if trainer.step < settings.steps:
+            sys.stderr.write(f"{name}: stopped at step {trainer.step}, saved in {path}; run again to go on\n")
+            raise SystemExit(status())
     with torch.no_grad():
         for parameter_name, parameter in trainer.parameters.items():
             parameter.copy_(trainer.average[parameter_name])

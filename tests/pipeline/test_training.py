@@ -1,6 +1,6 @@
 """The training loop: the original's rate and average, the order of the data, and runs that are killed.
 
-Run as a program, this file trains the tiny model of these tests and waits to be killed.
+Run as a program, this file trains the tiny model of these tests and waits for a signal.
 """
 
 from __future__ import annotations
@@ -282,24 +282,48 @@ def test_a_restored_trainer_is_the_saved_one(muon_rate: float, tmp_path: Path) -
 @pytest.mark.parametrize("muon_rate", [0.0, 0.02])
 def test_a_killed_run_ends_with_the_same_weights(muon_rate: float, tmp_path: Path) -> None:
     """Killed at a random step, at a random moment of it, and started again: equal to the last bit."""
+    status, told = interrupted(tmp_path / "killed", muon_rate, signal.SIGKILL)
+    assert status == -signal.SIGKILL, told
+    goes_on(tmp_path, muon_rate, told)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_terminated_run_saves_its_state_at_once(
+    number: signal.Signals, expected: int, tmp_path: Path
+) -> None:
+    """No state has been due yet: what is there was written because the signal came."""
+    status, told = interrupted(tmp_path / "killed", 0.02, number)
+    assert status == expected and "Traceback" not in told, told
+    reached = goes_on(tmp_path, 0.02, told)
+    assert f"tiny: stopped at step {reached}, saved in {tmp_path / 'killed'}" in told
+
+
+def interrupted(work: Path, muon_rate: float, number: signal.Signals) -> tuple[int, str]:
+    """Exit status of a training that a signal hit at a random moment, and what was done and said."""
     kill_at, delay = random.randrange(3, 25), random.random() * 0.02
-    told = f"killed {delay:.4f} s into step {kill_at}"
+    terminated = number != signal.SIGKILL
+    arguments = [str(work), str(muon_rate), str(kill_at), "1e9" if terminated else "0", str(int(terminated))]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, __file__, str(tmp_path / "killed"), str(muon_rate), str(kill_at)]
+    command = [sys.executable, __file__, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as child:
         assert child.stdout is not None and child.stderr is not None
         line = child.stdout.readline()
         time.sleep(delay)
-        child.send_signal(signal.SIGKILL)
-        errors = child.stderr.read()
-        assert child.wait() == -signal.SIGKILL and line, errors.decode()
-    with safe_open(tmp_path / "killed" / "state.safetensors", "pt") as state:
+        child.send_signal(number)
+        told = f"signal {delay:.4f} s into step {kill_at}\n{child.stderr.read().decode()}"
+        assert line, told
+        return child.wait(), told
+
+
+def goes_on(folder: Path, muon_rate: float, told: str) -> int:
+    """Finish the interrupted run, and see that it ends as a whole one; returns the step it was stopped at."""
+    with safe_open(folder / "killed" / "state.safetensors", "pt") as state:
         reached = int(state.metadata()["step"])
-    assert kill_at <= reached <= kill_at + 10, told
     settings, asked = replace(SETTINGS, muon_rate=muon_rate), list[int]()
-    resumed = trained(settings, tmp_path / "killed", asked)
-    assert asked == list(range(reached, SETTINGS.steps)), told
-    assert same(resumed, trained(settings, tmp_path / "whole")), told
+    resumed = trained(settings, folder / "killed", asked)
+    assert 3 <= reached <= 35 and asked == list(range(reached, SETTINGS.steps)), told
+    assert same(resumed, trained(settings, folder / "whole")), told
+    return reached
 
 
 @pytest.mark.parametrize("change", ["settings", "data", "width", "dropout"])
@@ -322,8 +346,8 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert same(trained(SETTINGS, tmp_path, asked), first) and asked == []
 
 
-def wait_to_be_killed(work: Path, muon_rate: float, kill_at: int) -> None:
-    """Train; tell when step ``kill_at`` begins, go on for ten steps at most."""
+def wait_for_a_signal(work: Path, muon_rate: float, kill_at: int, save_every: float, seconds: float) -> None:
+    """Train; tell when step ``kill_at`` begins, and linger ten steps later."""
     model = Tiny()
     inner = loss_of(model)
 
@@ -331,11 +355,13 @@ def wait_to_be_killed(work: Path, muon_rate: float, kill_at: int) -> None:
         if step == kill_at:
             print(step, flush=True)
         if step == kill_at + 10:
-            time.sleep(600)
+            time.sleep(seconds)
         return inner(step)
 
-    train(model, loss, replace(SETTINGS, muon_rate=muon_rate), work, "tiny", save_every=0.0)
+    train(model, loss, replace(SETTINGS, muon_rate=muon_rate), work, "tiny", save_every=save_every)
 
 
 if __name__ == "__main__":
-    wait_to_be_killed(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))
+    folder, muon_rate, kill_at, save_every, terminated = sys.argv[1:]
+    seconds = 1.0 if int(terminated) else 600.0
+    wait_for_a_signal(Path(folder), float(muon_rate), int(kill_at), float(save_every), seconds)
