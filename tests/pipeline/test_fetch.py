@@ -6,8 +6,9 @@ import hashlib
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_wrong_checksum_leaves_nothing_behind(archive: Path, tmp_path: Path) -
         InputError, match=rf"dev\.csv: SHA-256 is {SHA256S['dev.csv']}, not 0000.*set data_dir"
     ):
         fetch(archive.as_uri(), tmp_path / "raw", wrong)
-    assert not (tmp_path / "raw").exists()
+    assert files(tmp_path / "raw") == {}
 
 
 def test_no_network_names_the_address_and_the_remedy(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_cut_archive_is_told(archive: Path, tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-40])
     with pytest.raises(InputError, match="not a whole zip archive"):
         fetch(archive.as_uri(), tmp_path / "raw", SHA256S)
-    assert not (tmp_path / "raw").exists()
+    assert files(tmp_path / "raw") == {}
 
 
 def test_single_files_are_verified_before_any_gets_its_name(
@@ -108,4 +109,57 @@ def test_single_files_are_verified_before_any_gets_its_name(
     assert fetch_files(base, tmp_path / "raw", SHA256S) == paths  # they are there, so nothing is asked
     with pytest.raises(InputError, match=r"dev\.csv: SHA-256 is"):
         fetch_files(base, tmp_path / "new", SHA256S)
-    assert not (tmp_path / "new").exists()
+    assert files(tmp_path / "new") == {".train.csv.partial": CONTENT["train.csv"]}  # whole, but for a name
+    (archive.parent / "dev.csv").write_bytes(CONTENT["dev.csv"])
+    fetch_files(base, tmp_path / "new", SHA256S)
+    assert files(tmp_path / "new") == CONTENT
+
+
+@pytest.mark.parametrize("sends_parts", [True, False])
+def test_a_broken_download_is_continued(sends_parts: bool, archive: Path, tmp_path: Path) -> None:
+    """What has come is kept; then only the rest is asked for, and a server that sends all is listened to."""
+    body = archive.read_bytes()
+    with serving(Breaking, body=body, sends_parts=sends_parts) as (base, sent):
+        with pytest.raises(InputError, match=r"cannot be downloaded \(IncompleteRead.*try again"):
+            fetch(base + "data.zip", tmp_path / "raw", SHA256S)
+        assert files(tmp_path / "raw") == {".data.zip.partial": body[: len(body) // 2]}
+        fetch(base + "data.zip", tmp_path / "raw", SHA256S)
+    assert files(tmp_path / "raw") == CONTENT
+    half = len(body) // 2
+    assert sent == ([half, len(body) - half] if sends_parts else [half, len(body)])
+
+
+class Breaking(BaseHTTPRequestHandler):
+    """Breaks off in the middle of the first answer."""
+
+    body: bytes
+    sends_parts: bool
+    sent: list[int]
+
+    def do_GET(self) -> None:
+        asked = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if self.sends_parts else 0
+        rest = self.body[asked:]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        self.wfile.write(part := rest if self.sent else rest[: len(rest) // 2])
+        self.sent.append(len(part))
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(handler: type[Breaking], **attributes: object) -> Iterator[tuple[str, list[int]]]:
+    """The address of a server, and how many bytes each of its answers had."""
+    sent: list[int] = []
+    kind = type("Handler", (handler,), {**attributes, "sent": sent})
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", sent
+        server.shutdown()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a folder holds, hidden files too; nothing if there is none."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
