@@ -22,7 +22,7 @@ import pandas as pd
 from eval.comparison_report import EXAMPLES, Example, comparison_report
 from eval.contribution import read_contribution
 from eval.differences import differences
-from eval.layout import CHEATERS, INFILLING_METHODS, METHOD_ORDER, ordered
+from eval.layout import ALL_METHODS, CHEATERS, ordered
 from eval.render import Report, latex, markdown, page
 from eval.score_stored import Evaluated, Folder, evaluate
 from eval.tables import COLUMNS, table_csv
@@ -34,7 +34,6 @@ from pipeline.tasks import INFILLING
 COMPARED = Path("results/compared")
 NAME = re.compile(r"[A-Za-z][\w-]*")
 SEED = 0  # of the draws of intervals and tests
-ORDER = (*METHOD_ORDER, *INFILLING_METHODS)
 
 
 class Comparison(NamedTuple):
@@ -70,7 +69,7 @@ def _differences(folder: Folder, evaluated: Mapping[str, Evaluated]) -> Iterator
         for target_set, ours in found.frames.items():
             others = folder.frame(task, target_set, set(ours["target_id"]))
             methods = others[~others["method"].isin((*CHEATERS, ours["method"].iloc[0]))]
-            order = {method: i for i, method in enumerate(ordered(methods["method"], ORDER))}
+            order = {method: i for i, method in enumerate(ordered(methods["method"], ALL_METHODS))}
             in_order = methods.sort_values("method", key=lambda names: names.map(order), kind="stable")
             yield differences(ours, in_order, SEED, selections)
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from eval.differences import LOWER_IS_BETTER, better
 from eval.infilling import METRICS
-from eval.layout import INFILLING_METHODS, METHOD_ORDER, SELECTIONS, TARGET_SETS, TASKS, headline, ordered
+from eval.layout import ALL_METHODS, SELECTIONS, TARGET_SETS, TASKS, headline, ordered
 from eval.markdown import GUARDS, cell_text, number_text
 from eval.render import Report, Section, Table
 from pipeline.records import Sample, Score, Target
@@ -116,7 +116,7 @@ def _results(table: pd.DataFrame, method: str, marks: Mapping[str, Sequence[str]
 
 
 def _methods(rows: pd.DataFrame) -> list[str]:
-    return ordered(rows["method"], (*METHOD_ORDER, *INFILLING_METHODS))
+    return ordered(rows["method"], ALL_METHODS)
 
 
 def _difference_tables(differences: pd.DataFrame) -> Iterator[Table]:

@@ -20,6 +20,7 @@ COMPOSITION_METHODS = ("human", "unguided", "fudge", "diffusion_lm", "ft_poe")
 INFILLING_METHODS = ("left_only", "delorean", "cold", "diffusion_lm", "diffuseq", "ar_infilling", "human")
 CHEATERS = ("cheat_retrieval", "cheat_repeat", "cheat_source", "cheat_shuffle")  # no methods (eval.cheaters)
 METHOD_ORDER = (*METHODS, *(name for name in COMPOSITION_METHODS if name not in METHODS))
+ALL_METHODS = (*METHOD_ORDER, *INFILLING_METHODS)
 REFUSED = "not applicable: "  # begins the note of a cell that the method cannot fill; its reason follows
 SELECTIONS = {"mbr": "one text per target and seed, selected by MBR", "all": "all samples"}
 

@@ -60,6 +60,7 @@ class Folder:
         self.targets = stored_targets(path)
         self.models = stored_models(path)
         self.signatures = read_signatures(path / "tables" / "signatures.json")
+        self._read: dict[str, tuple[list[Score], dict[Key, str]]] = {}
         if _is_hashed(self.targets.get(INFILLING, [])):
             self.targets[INFILLING] = self._with_sentences(self.targets[INFILLING])
 
@@ -145,6 +146,12 @@ class Folder:
         return text_rows([score for score in scores if score.target_id in members], texts, target_set)
 
     def _stored(self, task: str) -> tuple[list[Score], dict[Key, str]]:
+        """Scores and texts of a task, read once for all its target sets."""
+        if task not in self._read:
+            self._read[task] = self._records(task)
+        return self._read[task]
+
+    def _records(self, task: str) -> tuple[list[Score], dict[Key, str]]:
         files = {kind: stored_cells(self.path, kind) for kind in ("samples", "scores")}
         cells = [cell for cell in files["scores"] if cell.split("/")[0] == task]
         scores = [score for cell in cells for score in read_records(files["scores"][cell], Score)]
