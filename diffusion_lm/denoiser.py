@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from diffusion_lm.embedding import Embedding, nearness
 from diffusion_lm.encoder import LAYER_NORM_EPSILON, Encoder, TimeEmbedding
 from diffusion_lm.process import Process
+from diffusion_lm.unet import UNet
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ModelSettings:
     diffusion_steps: int
     schedule: str
     seed: int
+    network: str = "transformer"
 
 
 class Prediction(NamedTuple):
@@ -55,9 +57,7 @@ class Denoiser(nn.Module):
         self.positions = nn.Embedding(settings.positions, hidden)
         self.norm = nn.LayerNorm(hidden, LAYER_NORM_EPSILON)
         self.dropout = nn.Dropout(settings.dropout)
-        self.encoder = Encoder(
-            hidden, settings.layers, settings.heads, settings.intermediate, settings.dropout
-        )
+        self.encoder = _encoder(settings)
         self.down = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
 
     def forward(
@@ -70,6 +70,13 @@ class Denoiser(nn.Module):
         h = self.up(x) + self.positions.weight[: x.shape[1]] + self.time(time)[:, None]  # [B, L, H]
         h = self.encoder(self.dropout(self.norm(h)), mask)
         return self.down(h if places is None else h[places])
+
+
+def _encoder(settings: ModelSettings) -> nn.Module:
+    """The network between the input and output layers."""
+    if settings.network == "unet":
+        return UNet(settings.hidden, settings.layers, settings.dropout)
+    return Encoder(settings.hidden, settings.layers, settings.heads, settings.intermediate, settings.dropout)
 
 
 class DiffusionLM(nn.Module):

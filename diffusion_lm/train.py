@@ -1,6 +1,10 @@
 """Train a Diffusion-LM end to end (paper Section 4, Appendix B).
 
-python -m diffusion_lm.train --spec SPEC --input corpus=FILE vocabulary=FILE --output model=FILE
+python -m diffusion_lm.train --spec SPEC --input corpus=FILE vocabulary=FILE [language_model=FILE] \\
+    --output model=FILE
+
+SPEC holds ``model``, ``training`` and, where it is not ``simple``, ``objective``: ``vlb`` trains on the bound
+itself (layout ``pad``). The language model is read where ``model.embedding`` is taken from one.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion_lm.bound import bound_loss
 from diffusion_lm.denoiser import DiffusionLM, ModelSettings
 from diffusion_lm.layout import Row, block_layout, framed, pad_layout, row_tensors
 from diffusion_lm.objective import paper_loss, words_loss
@@ -21,6 +26,7 @@ from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.device import device
 from pipeline.errors import InputError
+from pipeline.language_model import LanguageModel
 from pipeline.records import Text, read_records
 from pipeline.training import Batches, TrainingSettings, train
 
@@ -79,15 +85,19 @@ def canvas_loss(
     return loss
 
 
-def fixed_loss(model: DiffusionLM, rows: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
+def fixed_loss(
+    model: DiffusionLM, rows: Callable[[int], Tensor], objective: str = "simple"
+) -> Callable[[int], Tensor]:
     """Loss of a step on rows of fixed length whose every place is noised (layouts ``pad`` and ``block``).
 
     Args:
-        rows: word ids [B, L] of each step.
+        rows: word ids [B, L] of each step. objective: ``simple``, or ``vlb`` for the bound itself.
     """
 
     def loss(step: int) -> Tensor:
         ids = rows(step).to(device())
+        if objective == "vlb":
+            return bound_loss(model, ids).mean()
         if model.settings.predict == "words":
             return words_loss(model, ids, torch.ones_like(ids, dtype=torch.bool), None).mean()
         return paper_loss(model, ids).mean()
@@ -106,7 +116,30 @@ def build(job: Job, vocabulary: Vocabulary, layouts: Sequence[str]) -> Diffusion
         raise InputError("model.layout", f"cannot be '{settings.layout}'", f"choose {' or '.join(layouts)}")
     if settings.layout == "canvas" and settings.predict != "words":
         raise InputError("model.layout", "'canvas' needs predict 'words'", "choose 'pad' or predict 'words'")
-    return DiffusionLM(settings).to(device())
+    model = DiffusionLM(settings)
+    if settings.embedding == "language_model":
+        table = language_model_table(job, vocabulary, settings.dimension)
+        model.embedding.weight.data.copy_(table)
+    return model.to(device())
+
+
+def language_model_table(job: Job, vocabulary: Vocabulary, dimension: int) -> Tensor:
+    """The main directions of a trained language model's word vectors, [V, d], with mean 0 and variance 1.
+
+    Raises:
+        InputError: no model, one that knows other words, or one narrower than ``dimension``.
+    """
+    if "language_model" not in job.inputs:
+        what = "needs a language model to take the embeddings from"
+        raise InputError("model.embedding", what, "add --input language_model=FILE, or choose 'learned'")
+    path = job.inputs["language_model"]
+    vectors = LanguageModel.load(path, vocabulary=vocabulary.digest()).word_vectors()[: len(vocabulary)]
+    if vectors.shape[1] < dimension:
+        what = f"its word vectors have {vectors.shape[1]} dimensions, {dimension} are asked for"
+        raise InputError(path, what, "lower model.dimension")
+    left, values, _ = torch.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
+    table = left[:, :dimension] * values[:dimension]
+    return (table - table.mean()) / table.std()
 
 
 def fit(
@@ -125,12 +158,15 @@ def main(job: Job) -> None:
     vocabulary = Vocabulary.load(job.inputs["vocabulary"])
     model, training = build(job, vocabulary, (*WHOLE, "block")), TrainingSettings(**job.spec["training"])
     positions, layout = model.settings.positions, model.settings.layout
+    objective = job.spec.get("objective", "simple")
+    if objective != "simple" and layout != "pad":
+        raise InputError("objective", f"'{objective}' needs whole rows", "choose model.layout 'pad'")
     texts = training_texts(job.inputs["corpus"], vocabulary, positions - 2)
     told = text_batches(texts, training, by_length=layout == "canvas")
     if layout == "canvas":
         loss = canvas_loss(model, lambda step: [framed(ids) for ids in told(step)])
     elif layout == "pad":
-        loss = fixed_loss(model, lambda step: pad_layout(told(step), positions))
+        loss = fixed_loss(model, lambda step: pad_layout(told(step), positions), objective)
     else:
         loss = fixed_loss(model, block_batches(texts, training, positions))
     fit(job, KIND, model, loss, {"vocabulary": vocabulary.digest(), "lengths": length_counts(texts)})
@@ -165,4 +201,4 @@ def load_kind(path: Path, kind: str, vocabulary: Vocabulary) -> tuple[DiffusionL
 
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary"), outputs=("model",))
+    command(main, inputs=("corpus", "vocabulary"), outputs=("model",), open_ended=True)

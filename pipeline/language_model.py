@@ -121,6 +121,16 @@ class LanguageModel(nn.Module):
         given = [*self.encode_prompt(prompt), self.start]
         return Row([*given, *self.encode(words), self.end], len(given))
 
+    def word_vectors(self) -> Tensor:
+        """The input vectors of all tokens, [V, H]; of a word-level model the vocabulary's words come first.
+
+        Raises:
+            InputError: the model reads pieces of words.
+        """
+        if not self.word_level:
+            raise InputError("language_model", "reads pieces of words", "give one with source 'train'")
+        return self.network.transformer.wte.weight.detach()
+
     @torch.no_grad()
     def token_losses(self, rows: Sequence[Row], batch_tokens: int = 4096) -> list[np.ndarray]:
         """Nats of every token after the prompt, END included: one float64 array per row.

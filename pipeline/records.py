@@ -97,22 +97,36 @@ class Score:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-Record = TypeVar("Record", Text, Target, Sample, Score)
+@dataclass(frozen=True)
+class Likelihood:
+    """-log p of one text under a model in nats: exact, or the terms of a bound that lies above it.
+
+    ``tokens`` are the text's words and END; ``terms`` add up to the whole.
+    """
+
+    SCHEMA: ClassVar[str] = "likelihood/1"
+    text_id: str
+    tokens: int
+    terms: dict[str, float]
+
+
+Record = TypeVar("Record", Text, Target, Sample, Score, Likelihood)
+AnyRecord = Text | Target | Sample | Score | Likelihood
 Check = Callable[[Any], bool]
 
 
-def write_records(path: Path, records: Iterable[Text | Target | Sample | Score]) -> None:
+def write_records(path: Path, records: Iterable[AnyRecord]) -> None:
     """Write records as JSON Lines, atomically, in the order given."""
     write_text(path, json_lines(records))
 
 
-def json_lines(records: Iterable[Text | Target | Sample | Score]) -> str:
+def json_lines(records: Iterable[AnyRecord]) -> str:
     """Records as JSON Lines, in the order given."""
     lines = (json.dumps({"schema": r.SCHEMA, **_values(r)}, ensure_ascii=False) + "\n" for r in records)
     return "".join(lines)
 
 
-def _values(record: Text | Target | Sample | Score) -> dict[str, Any]:
+def _values(record: AnyRecord) -> dict[str, Any]:
     """A record's keys and values, without later keys that hold their default."""
     later = [f for f in fields(record) if f.metadata == LATER]
     absent = {f.name for f in later if getattr(record, f.name) == f.default}
