@@ -10,6 +10,7 @@ import torch
 from pipeline.device import device
 from pipeline.errors import InputError
 from pipeline.language_model import LanguageModel, Row
+from pipeline.pretrained import require_safetensors
 
 END_MARKS = (".", "!", "?")
 EARLIEST_END = 10  # characters before an end mark; fewer are an abbreviation (abductive_ranking.py:140-149)
@@ -69,9 +70,10 @@ class NextSentenceRanker:
         from transformers import AutoModelForNextSentencePrediction, AutoTokenizer
 
         how = "give a hub name that can be reached, a local folder, or 'language_model'"
+        require_safetensors(source)
         try:
             network, told = AutoModelForNextSentencePrediction.from_pretrained(
-                source, output_loading_info=True
+                source, use_safetensors=True, output_loading_info=True
             )
             if told["missing_keys"]:
                 raise ValueError("it has no next-sentence head")

@@ -92,4 +92,6 @@ def _quicken(model: LanguageModel) -> None:
 
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary"), outputs=("model",))
+    command(
+        main, inputs=("corpus", "vocabulary"), outputs=("model",), section="properties/story_language_model"
+    )

@@ -140,4 +140,4 @@ class DiffuSeqMethod(CanvasMethod):
 METHOD = DiffuSeqMethod
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary"), outputs=("model",))
+    command(main, inputs=("corpus", "vocabulary"), outputs=("model",), section="properties/story_diffuseq")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.corpora.vocabulary import END, PAD, START
+from pipeline.errors import InputError
 from pipeline.language_model import padded
 
 
@@ -53,7 +54,15 @@ def pad_layout(texts: Sequence[Sequence[int]], length: int, as_released: bool = 
 
 
 def block_layout(texts: Sequence[Sequence[int]], length: int) -> Tensor:
-    """All texts joined and cut into rows, [N, length]; the tail that does not fill a row is dropped."""
+    """All texts joined and cut into rows, [N, length]; the tail that does not fill a row is dropped.
+
+    Raises:
+        InputError: not one row is filled.
+    """
     joined = list(chain.from_iterable([START, *ids, END] for ids in texts))
     rows = len(joined) // length
+    if not rows:
+        raise InputError(
+            "model.layout", f"all texts together do not fill a block of {length}", "lower positions"
+        )
     return torch.tensor(joined[: rows * length]).view(rows, length)

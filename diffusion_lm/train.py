@@ -201,4 +201,10 @@ def load_kind(path: Path, kind: str, vocabulary: Vocabulary) -> tuple[DiffusionL
 
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary"), outputs=("model",), open_ended=True)
+    command(
+        main,
+        inputs=("corpus", "vocabulary"),
+        outputs=("model",),
+        open_ended=True,
+        section="properties/diffusion",
+    )

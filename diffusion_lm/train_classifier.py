@@ -124,16 +124,19 @@ def asked_row(classifier: SyntaxClassifier, text: Text) -> Tensor:
 
 def main(job: Job) -> None:
     """Train, then save the averaged weights with the field values or labels they know."""
-    task = job.spec.get("task", SEMANTIC_CONTENT)
-    if task not in CLASSIFIED:
-        raise InputError("--spec", f"no classifier is trained for '{task}'", nearest(str(task), CLASSIFIED))
+    task = task_of(job.spec)
     vocabulary = Vocabulary.load(job.inputs["vocabulary"])
     model, _ = diffusion.load(job.inputs["diffusion"], vocabulary)
     texts = annotated_texts(job.inputs["corpus"], task)
     kind = ClassifierSettings if task == SEMANTIC_CONTENT else SyntaxSettings
     header = {"task": task, "model": asdict(kind(**job.spec["model"])), **classes(task, texts)}
     classifier = from_header(header, model).to(device())
-    fitting = [text for text in texts if len(text.tokens) <= model.settings.positions - 2]
+    most = model.settings.positions - 2
+    fitting = [text for text in texts if len(text.tokens) <= most]
+    if not fitting:
+        raise InputError(
+            job.inputs["corpus"], f"no training text of at most {most} words", "prepare it again"
+        )
     training = TrainingSettings(**job.spec["training"])
     if isinstance(classifier, SyntaxClassifier):
         loss = syntax_loss(classifier, model, vocabulary, fitting, training)
@@ -141,10 +144,24 @@ def main(job: Job) -> None:
             classifier.count_lengths((spans(text.tree or ""), len(text.tokens)) for text in fitting)
     else:
         stated = [text for text in fitting if text.fields]
+        if not stated:
+            raise InputError(job.inputs["corpus"], "no training text with fields", "they are what is learned")
         loss = classifier_loss(classifier, model, vocabulary, stated, training)
     train(classifier, loss, training, job.work, "classifier", job.signature)
     header["embedding"] = embedding_digest(model)
     checkpoint.save(job.outputs["model"], KIND, header, trainable(classifier))
+
+
+def task_of(spec: Mapping[str, Any]) -> str:
+    """The task that a classifier is wanted for.
+
+    Raises:
+        InputError: it has none of its own.
+    """
+    task = spec.get("task", SEMANTIC_CONTENT)
+    if task not in CLASSIFIED:
+        raise InputError("--spec", f"no classifier is trained for '{task}'", nearest(str(task), CLASSIFIED))
+    return str(task)
 
 
 def annotated_texts(corpus: Path, task: str) -> list[Text]:
@@ -220,4 +237,9 @@ def embedding_digest(model: DiffusionLM) -> str:
 
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary", "diffusion"), outputs=("model",))
+    command(
+        main,
+        inputs=("corpus", "vocabulary", "diffusion"),
+        outputs=("model",),
+        section=lambda spec: f"properties/classifiers/properties/{task_of(spec)}",
+    )

@@ -147,4 +147,4 @@ def example_settings(job: Job, canvas: bool) -> ExampleSettings:
 
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary"), outputs=("model",))
+    command(main, inputs=("corpus", "vocabulary"), outputs=("model",), section="properties/story_diffusion")

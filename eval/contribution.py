@@ -9,14 +9,13 @@ our own samples can be read too.
 from __future__ import annotations
 
 import difflib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError, nearest
-from pipeline.files import read_lines
+from pipeline.files import parse_json, read_lines
 from pipeline.records import Sample, Target
 from pipeline.tasks import require_task
 
@@ -63,12 +62,9 @@ def _lines(path: Path) -> Iterator[Line]:
         raise InputError(path, "empty", "write one JSON object with target_id and text in each line")
     for number, line in enumerate(lines, 1):
         where = f"{path}:{number}"
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            cut = number == len(lines) and line.startswith("{")
-            what = "the last line is cut off" if cut else f"not JSON ({error.msg})"
-            raise InputError(where, what, "write the line again, whole") from None
+        if number == len(lines) and line.startswith("{") and not line.rstrip().endswith("}"):
+            raise InputError(where, "the last line is cut off", "write the line again, whole")
+        values = parse_json(line, where)
         _check_keys(where, values)
         yield where, values
 
@@ -84,8 +80,6 @@ def _check_keys(where: str, values: Any) -> None:
             raise InputError(where, f"unknown key '{key}'", nearest(key, KEYS))
         if type(value) is not KEYS[key]:
             raise InputError(where, f"key '{key}' has the wrong type", f"give it as {KEYS[key].__name__}")
-        if isinstance(value, str) and value != value.encode(errors="ignore").decode():
-            raise InputError(where, f"key '{key}' holds half a character", "save the file as UTF-8")
 
 
 def _tasks_of(where: str, values: Mapping[str, Any], known: Known, given: str | None) -> list[str]:

@@ -20,9 +20,10 @@ from eval.layout import METHOD_ORDER, TASKS, ordered
 from eval.markdown import markdown_table
 from eval.select import cells
 from pipeline.command import Job, command
-from pipeline.files import read_json, write_text
+from pipeline.files import write_text
 from pipeline.human import HUMAN
 from pipeline.records import Sample, read_records
+from pipeline.stored import read_sidecar
 
 NAN = float("nan")
 _SAMPLING = (
@@ -116,7 +117,7 @@ def _run(path: Path) -> dict[str, Any]:
     """What the sidecar of a file tells; a file from elsewhere has none."""
     sidecar = path.with_name(path.name + ".run.json")
     absent = {"settings": {}, "seconds": NAN, "device": ""}
-    return absent | read_json(sidecar) if sidecar.is_file() else absent
+    return absent | read_sidecar(sidecar) if sidecar.is_file() else absent
 
 
 def cost_markdown(costs: Sequence[Cost], trainings: Sequence[Training]) -> str:

@@ -21,6 +21,7 @@ from pipeline.corpora.vocabulary import SPECIALS, Vocabulary
 from pipeline.device import device
 from pipeline.errors import InputError, nearest
 from pipeline.files import read_lines
+from pipeline.pretrained import require_safetensors
 
 if TYPE_CHECKING:
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerBase
@@ -253,6 +254,7 @@ def _pretrained(source: str, layer: int) -> tuple[nn.Module, PreTrainedTokenizer
     from bert_score.utils import get_model, get_tokenizer
 
     how = "give a hub name that can be reached, a local folder with config, weights and tokenizer, or 'train'"
+    require_safetensors(source)
     try:
         return get_model(source, layer), get_tokenizer(source)
     except (AssertionError, OSError, ValueError) as error:

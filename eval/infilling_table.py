@@ -40,9 +40,10 @@ from eval.statistics import is_degenerate
 from eval.tables import COLUMNS, NAN, NOT_RUN, Cell, Estimate, estimate, explain, table_csv, target_sets
 from pipeline.command import Job, command
 from pipeline.errors import InputError
-from pipeline.files import read_json, write_text
+from pipeline.files import write_text
 from pipeline.human import HUMAN
 from pipeline.records import Sample, Score, Target, read_records
+from pipeline.refusals import read_refusals
 from pipeline.tasks import INFILLING
 
 
@@ -221,7 +222,7 @@ def main(job: Job) -> None:
     targets = [t for t in read_records(job.inputs["targets/infilling"], Target) if t.reported]
     scored = read_scored(job, targets)
     table = tabulate(scored, targets, job.spec["seed"])
-    table = explain(table, read_json(job.inputs["refusals"]) if "refusals" in job.inputs else {})
+    table = explain(table, read_refusals(job.inputs["refusals"]) if "refusals" in job.inputs else {})
     costs = sampling_costs(cells(job.inputs, "samples").values(), {})
     write_text(job.outputs["csv"], table_csv(table))
     write_text(job.outputs["markdown"], infilling_markdown(table, {c.method: c.seconds for c in costs}))

@@ -24,9 +24,10 @@ from eval.mbr import Rule
 from eval.select import cells
 from pipeline.command import Job, command
 from pipeline.errors import InputError
-from pipeline.files import read_json, write_json
+from pipeline.files import write_json
 from pipeline.human import HUMAN
 from pipeline.records import Sample, Target, json_lines, read_records
+from pipeline.schema import read_checked
 from pipeline.stored import signature_of
 from pipeline.tasks import INFILLING, SYNTAX, TASKS
 from pipeline.version import VERSION
@@ -36,6 +37,9 @@ Signature = Mapping[str, str | int]
 TARGETS = "targets_"  # begins the keys of the target sets
 INFILLING_METRICS = ("BLEU-4", "ROUGE-L", "CIDEr")
 SOFTWARE = ("mbr_bleu", *INFILLING_METRICS, "project")  # keys that tell versions, and nothing about files
+_WRITTEN = {
+    "additionalProperties": {"required": ["signature"], "properties": {"signature": {"type": "object"}}}
+}
 _JUDGE = re.compile(r"judge\d+_\w+")
 
 
@@ -122,8 +126,12 @@ def require_alike(ours: Signature, theirs: Signature, allow: Collection[str] = (
 
 
 def read_signatures(path: Path) -> dict[str, dict[str, str | int]]:
-    """The signature of every task in a file that this command wrote."""
-    return {task: found["signature"] for task, found in read_json(path).items()}
+    """The signature of every task in a file that this command wrote.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    return {task: found["signature"] for task, found in read_checked(path, _WRITTEN).items()}
 
 
 def main(job: Job) -> None:

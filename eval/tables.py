@@ -36,8 +36,9 @@ from eval.statistics import mean_interval, target_means
 from eval.success import RELEASED_TARGETS, SECOND_JUDGE
 from pipeline.command import Job, command
 from pipeline.errors import InputError
-from pipeline.files import read_json, write_text
+from pipeline.files import write_text
 from pipeline.records import Sample, Score, Target, read_records
+from pipeline.refusals import read_refusals
 from pipeline.tasks import COMPOSITIONS, UNCONDITIONAL
 
 Kept = TypeVar("Kept", Sample, Score)
@@ -251,7 +252,7 @@ def main(job: Job) -> None:
     """Write the tables: over all targets, those that no setting was chosen on, and every other set."""
     for kind in ("selected", "scores"):
         require("--input", job.inputs, kind, cells(job.inputs, "samples"))
-    refusals = read_json(job.inputs["refusals"]) if "refusals" in job.inputs else {}
+    refusals = read_refusals(job.inputs["refusals"]) if "refusals" in job.inputs else {}
     sets = target_sets(_read(job, "targets", Target))
     records = Records(
         _read(job, "scores", Score), _read(job, "samples", Sample), _read(job, "selected", Sample)

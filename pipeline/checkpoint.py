@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from pipeline.errors import InputError
-from pipeline.files import atomic
+from pipeline.files import atomic, parse_json
 
 HEADER = "diffusion-lm-bench"
 
@@ -38,16 +38,43 @@ def load(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]
     """
     if not path.is_file():
         raise InputError(path, "no such checkpoint", f"train the {kind} first")
+    metadata, weights = read(path, f"train the {kind} again")
+    header = parse_json(metadata.get(HEADER, "{}"), path)
+    if not isinstance(header, dict) or header.get("kind") != kind:
+        found = (
+            header.get("kind", "model without a kind") if isinstance(header, dict) else "header of no kind"
+        )
+        raise InputError(path, f"holds a {found}", f"a {kind} is needed")
+    if not isinstance(header.get("settings"), dict):
+        raise InputError(path, "its header holds no settings", f"train the {kind} again")
+    if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
+        raise InputError(path, f"weights '{broken[0]}' are no numbers", f"train the {kind} again")
+    floats = {name: w.float() if w.dtype == torch.bfloat16 else w for name, w in weights.items()}
+    return Header(path, header["settings"]), floats
+
+
+class Header(dict[str, Any]):
+    """What a checkpoint says of its weights; asking for what it does not say is bad input."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        self.path = path
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise InputError(self.path, f"its header has no '{key}'", "train it again")
+
+
+def read(path: Path, how: str) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Header and tensors of any safetensors file; ``how`` tells what to do if it is none.
+
+    Raises:
+        InputError: damaged, or another format (pickles above all, which are never opened).
+    """
     try:
         with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise InputError(path, f"truncated or not safetensors ({error})", f"train the {kind} again") from None
-    if header.get("kind") != kind:
-        raise InputError(path, f"holds a {header.get('kind', 'model without a kind')}", f"a {kind} is needed")
-    floats = {name: w.float() if w.dtype == torch.bfloat16 else w for name, w in weights.items()}
-    return header["settings"], floats
+        raise InputError(path, f"truncated or not safetensors ({error})", how) from None
 
 
 def restore(module: torch.nn.Module, path: Path, weights: Mapping[str, torch.Tensor]) -> None:

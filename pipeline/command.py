@@ -8,7 +8,7 @@ SPEC is JSON text or a file of it: the settings this stage needs and nothing els
 from __future__ import annotations
 
 import argparse
-import json
+import errno
 import os
 import shutil
 import sys
@@ -21,8 +21,9 @@ from typing import Any, NoReturn
 from threadpoolctl import threadpool_limits
 
 from pipeline.errors import InputError, nearest
-from pipeline.files import read_json
+from pipeline.files import parse_json, read_json, require_file
 from pipeline.provenance import entry, write_sidecar
+from pipeline.schema import check_stage
 from pipeline.stored import LOCAL, restore, signature
 
 
@@ -60,6 +61,7 @@ def command(
     inputs: Sequence[str] = (),
     outputs: Sequence[str],
     open_ended: bool = False,
+    section: str | Callable[[dict[str, Any]], str] = "",
 ) -> None:
     """Run ``main`` on the command line's job and write a sidecar beside the first output.
 
@@ -68,9 +70,12 @@ def command(
 
     Args:
         inputs, outputs: names that must be given. open_ended: further inputs and outputs are welcome.
+        section: place in the schema of the command's own settings (:func:`pipeline.schema.check_stage`);
+            where it depends on the settings, a function of them.
     """
     with exit_codes():
         job = _parse(sys.argv[1:], inputs, outputs, open_ended)
+        check_stage(job.spec, section if isinstance(section, str) else section(job.spec))
         settings = {"threads": 1, **job.spec}
         set_threads(settings["threads"])
         with write_sidecar(job.outputs, settings, job.inputs, job.signature) as sidecar:
@@ -99,12 +104,22 @@ def set_threads(threads: int) -> None:
         sys.modules["torch"].set_num_threads(threads)
 
 
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space and run the same command again"),
+    errno.EFBIG: "allow larger files there (ulimit -f) and run the same command again",
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable, or run in another folder"),
+}
+
+
 class exit_codes:
-    """Turn an InputError into one line on standard error and exit code 2."""
+    """Turn an InputError, or what the system refuses, into one line on standard error and exit code 2."""
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and error.errno:
+            how = REMEDIES.get(error.errno, "see that it can be read and written")
+            error = InputError(error.filename or "this machine", os.strerror(error.errno).lower(), how)
         if isinstance(error, InputError):
             sys.stderr.write(f"error: {error}\n")  # one write, so that no other job's line gets into it
             raise SystemExit(2) from None
@@ -142,21 +157,14 @@ def _parse(words: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], 
     _require("--input", job.inputs, inputs, open_ended)
     _require("--output", job.outputs, outputs, open_ended)
     for name, path in job.inputs.items():
-        if not path.exists():
-            raise InputError(path, f"no such file (input '{name}')", "make it first, or correct the path")
+        require_file(path, f" (input '{name}')")
     return job
 
 
 def _spec(text: str) -> dict[str, Any]:
-    if not text.lstrip().startswith("{"):
-        spec = read_json(Path(text))
-        if not isinstance(spec, dict):
-            raise InputError(text, "not a JSON object", "give the settings as {...}")
-        return Spec(spec)
-    try:
-        return Spec(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise InputError("--spec", f"not JSON ({error.msg})", "give a file or valid JSON text") from None
+    if text.lstrip().startswith("{"):
+        return Spec(parse_json(text, "--spec"))
+    return Spec(read_json(Path(text), dict))
 
 
 def _require(option: str, given: dict[str, Path], names: Sequence[str], open_ended: bool) -> None:

@@ -22,6 +22,7 @@ from pipeline.command import Job
 from pipeline.corpora.vocabulary import END, SPECIALS, START, Vocabulary
 from pipeline.device import device
 from pipeline.errors import InputError
+from pipeline.pretrained import require_safetensors
 from pipeline.records import Text, read_records
 from pipeline.training import Batches, TrainingSettings, train
 
@@ -332,12 +333,13 @@ def _pretrained(settings: LanguageModelSettings, extra: Sequence[str]) -> Langua
     from transformers import AutoConfig, AutoTokenizer, GPT2LMHeadModel
 
     how = "give a hub name that can be reached, a local folder with config, weights and tokenizer, or 'train'"
+    require_safetensors(settings.source)
     try:
         kind = AutoConfig.from_pretrained(settings.source).model_type
         if kind != "gpt2":
             raise ValueError(f"it is a {kind}")
         tokenizer = AutoTokenizer.from_pretrained(settings.source).backend_tokenizer
-        network = GPT2LMHeadModel.from_pretrained(settings.source, **_dropout(settings))
+        network = GPT2LMHeadModel.from_pretrained(settings.source, use_safetensors=True, **_dropout(settings))
     except (OSError, ValueError) as error:
         raise InputError(settings.source, f"not a GPT-2 ({str(error).splitlines()[0]})", how) from None
     tokenizer.add_tokens([AddedToken(word, single_word=True, lstrip=True) for word in ("UNK", *extra)])

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pipeline.errors import InputError, nearest
-from pipeline.files import read_lines, write_text
+from pipeline.files import parse_json, read_lines, write_text
 
 # Keys that a schema got after its first files were written are left out while they hold their default, so
 # that those files, and everything made from them, stay as they are.
 LATER = {"left out by default": True}
+
+TEXT_KEY = ("method", "task", "target_id", "sample_index", "seed")  # no two texts of a file share it
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Text:
     """
 
     SCHEMA: ClassVar[str] = "text/1"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
     id: str
     split: str
     text: str
@@ -53,6 +56,7 @@ class Target:
     """
 
     SCHEMA: ClassVar[str] = "target/1"
+    KEY: ClassVar[tuple[str, ...]] = ("target_id",)
     target_id: str
     task: str
     control: dict[str, Any]
@@ -73,6 +77,7 @@ class Sample:
     """One generated text with what it cost: forward tokens and backward passes of any network."""
 
     SCHEMA: ClassVar[str] = "sample/1"
+    KEY: ClassVar[tuple[str, ...]] = TEXT_KEY
     method: str
     task: str
     target_id: str
@@ -88,6 +93,7 @@ class Score:
     """Every metric of one sample; ``selected`` marks the MBR choice of its target."""
 
     SCHEMA: ClassVar[str] = "score/1"
+    KEY: ClassVar[tuple[str, ...]] = TEXT_KEY
     method: str
     task: str
     target_id: str
@@ -144,16 +150,23 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     records = [_parse(f"{path}:{n}", line, kind, hints, checks) for n, line in enumerate(read_lines(path), 1)]
     if not records:
         raise InputError(path, "no records", f"expected {kind.SCHEMA} lines")
+    _check_distinct(path, records)
     return records
+
+
+def _check_distinct(path: Path, records: Sequence[Text | Target | Sample | Score]) -> None:
+    lines: dict[tuple[Any, ...], int] = {}
+    for number, record in enumerate(records, 1):
+        key = tuple(getattr(record, name) for name in record.KEY)
+        if (first := lines.setdefault(key, number)) != number:
+            what = f"{', '.join(map(str, key))} stands in line {first} already"
+            raise InputError(f"{path}:{number}", what, "keep one of them")
 
 
 def _parse(
     where: str, line: str, kind: type[Record], hints: Mapping[str, Any], checks: Mapping[str, Check]
 ) -> Record:
-    try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(where, f"not JSON ({error.msg})", "mend or delete the line") from None
+    values = parse_json(line, where)
     if not isinstance(values, dict) or values.pop("schema", None) != kind.SCHEMA:
         raise InputError(where, "wrong kind of record", f"'schema' must be '{kind.SCHEMA}'")
     for key in values:

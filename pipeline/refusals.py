@@ -5,10 +5,17 @@ python -m pipeline.refusals --spec '{"methods": {NAME: {"module": MODULE}, ...}}
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipeline.command import Job, command
 from pipeline.files import write_json
 from pipeline.methods import method_class
+from pipeline.schema import read_checked
 from pipeline.tasks import TASKS
+
+_WRITTEN = {
+    "additionalProperties": {"type": "object", "additionalProperties": {"type": "string"}},
+}
 
 
 def refusals(name: str, module: str) -> dict[str, str]:
@@ -19,6 +26,15 @@ def refusals(name: str, module: str) -> dict[str, str]:
     """
     kind = method_class(name, module)
     return {task: kind.refusal(task) for task in TASKS if task not in kind.tasks}
+
+
+def read_refusals(path: Path) -> dict[str, dict[str, str]]:
+    """What the command wrote.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    return read_checked(path, _WRITTEN)
 
 
 def main(job: Job) -> None:

@@ -8,20 +8,16 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeline.errors import InputError, nearest
-from pipeline.files import read_lines
 from pipeline.fingerprint import ROOMS, method_modules
+from pipeline.schema import FOLDER, Settings, full_schema, load, resolved, validate
 from pipeline.tasks import require_task
 
-FOLDER = Path(__file__).parent / "config"
 SCALES = ("demo", "small", "paper")
-Settings = dict[str, Any]
 
 
 def resolve(scale: str, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -35,20 +31,20 @@ def resolve(scale: str, overrides: Mapping[str, Any] | None = None) -> Settings:
     """
     if scale not in SCALES:
         raise InputError(f"scale '{scale}'", "no such scale", nearest(str(scale), SCALES))
-    own, overrides = _load(f"{scale}.yaml"), overrides or {}
+    own, overrides = load(f"{scale}.yaml"), overrides or {}
     layers = [own, overrides]
     recipe = merged(merged({}, own), overrides).get("recipe", "paper")
     if recipe != "paper" and (FOLDER / f"{recipe}.yaml").is_file():
-        layers.insert(0, _load(f"{recipe}.yaml"))
-    settings = _defaults(_schema())
+        layers.insert(0, load(f"{recipe}.yaml"))
+    settings = _defaults(full_schema())
     for layer, name in zip(
         layers, [*(["recipe"] if len(layers) == 3 else []), f"{scale}.yaml", "override"], strict=True
     ):
-        _check_keys(layer, _schema(), name, "")
+        _check_keys(layer, full_schema(), name, "")
         settings = merged(settings, layer)
     if isinstance(methods := settings["methods"], Mapping):
         settings["methods"] = {n: _method(n, m) for n, m in methods.items() if m is not None}
-    _validate(settings, _schema(), "")
+    validate(settings, full_schema(), "")
     return settings
 
 
@@ -68,8 +64,8 @@ def parse_override(word: str) -> Settings:
     if not equals:
         raise InputError(f"--set {word}", "not key=value", "write e.g. --set samples.length=5")
     try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
+        nested: Any = yaml.safeload(value)
+    except (yaml.YAMLError, RecursionError):
         raise InputError(f"--set {word}", "the value is not YAML", "quote it") from None
     for key in reversed(path.split(".")):
         nested = {key: nested}
@@ -88,42 +84,21 @@ def differences(settings: Settings, other: Settings, path: str = "") -> Iterator
 
 def tuning() -> Settings:
     """The trials of method settings (pipeline/config/tuning.yaml)."""
-    return _load("tuning.yaml")
-
-
-@cache
-def _load(name: str) -> Settings:
-    path = FOLDER / name
-    try:
-        return dict(yaml.safe_load("\n".join(read_lines(path))))
-    except yaml.YAMLError as error:
-        raise InputError(path, f"not YAML ({str(error).splitlines()[0]})", "mend the file") from None
-
-
-def _schema() -> Settings:
-    return _load("schema.yaml")
-
-
-def _resolved(schema: Settings) -> Settings:
-    """A schema with its reference followed; keys beside the reference win."""
-    if "$ref" not in schema:
-        return schema
-    found: Any = _schema()
-    for part in schema["$ref"].removeprefix("#/").split("/"):
-        found = found[part]
-    return {**found, **{key: value for key, value in schema.items() if key != "$ref"}}
+    found = load("tuning.yaml")
+    validate(found, full_schema()["$defs"]["tuning"], "tuning.yaml")
+    return found
 
 
 def _defaults(schema: Settings) -> Any:
     """The value a schema stands for when nothing is given."""
-    schema = _resolved(schema)
+    schema = resolved(schema)
     properties = schema.get("properties", {})
     if not properties:
         return copy.deepcopy(schema.get("default", {} if schema.get("type") == "object" else None))
     inner = {
         key: _defaults(part)
         for key, part in properties.items()
-        if "default" in _resolved(part) or "properties" in _resolved(part)
+        if "default" in resolved(part) or "properties" in resolved(part)
     }
     return merged(inner, schema.get("default", {}))
 
@@ -131,14 +106,14 @@ def _defaults(schema: Settings) -> Any:
 def _method(name: str, settings: Settings) -> Settings:
     """A method instance with its module's defaults and its guidance preset filled in."""
     where = f"methods.{name}"
-    known = _schema()["properties"]["methods"]["default"]
+    known = full_schema()["properties"]["methods"]["default"]
     if isinstance(settings, Mapping) and "module" not in settings and name not in known:
         how = f"{nearest(str(name), known)} or give it a module"
         raise InputError(where, f"unknown method '{name}'", how)
-    _validate(settings, _resolved({"$ref": "#/$defs/method"}), where)
+    validate(settings, resolved({"$ref": "#/$defs/method"}), where)
     for task in settings["tasks"]:
         require_task(task, f"{where}.tasks")
-    modules = _schema()["$defs"]["modules"]
+    modules = full_schema()["$defs"]["modules"]
     if (module := settings["module"]) not in modules:
         if module.split(".")[0] in ROOMS and module not in (ours := method_modules()):
             raise InputError(f"{where}.module", f"no method in '{module}'", nearest(module, ours))
@@ -148,12 +123,12 @@ def _method(name: str, settings: Settings) -> Settings:
     filled = merged(_defaults(schema), settings)
     if "guidance_preset" in filled:
         filled["guidance"] = _guidance(where, filled)
-    _validate(filled, schema, where)
+    validate(filled, schema, where)
     return dict(filled)
 
 
 def _guidance(where: str, settings: Settings) -> Any:
-    presets, chosen = _load("guidance.yaml"), settings["guidance_preset"]
+    presets, chosen = load("guidance.yaml"), settings["guidance_preset"]
     own = settings.get("guidance") or {}
     if not isinstance(chosen, str) or not isinstance(own, Mapping):
         return own  # the schema will refuse it
@@ -168,7 +143,7 @@ def _guidance(where: str, settings: Settings) -> Any:
 
 def _check_keys(settings: Any, schema: Settings, where: str, path: str) -> None:
     """Every key must be in the schema; the message names the nearest one."""
-    schema = _resolved(schema)
+    schema = resolved(schema)
     if not isinstance(settings, Mapping):
         return
     known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
@@ -178,15 +153,6 @@ def _check_keys(settings: Any, schema: Settings, where: str, path: str) -> None:
         part = known.get(key, others)
         if isinstance(part, Mapping):
             _check_keys(value, dict(part), where, f"{path}{key}.")
-
-
-def _validate(settings: Settings, schema: Settings, where: str) -> None:
-    from jsonschema import Draft202012Validator
-
-    full = {**schema, "$defs": _schema()["$defs"]}
-    for error in Draft202012Validator(full).iter_errors(settings):
-        key = ".".join([*filter(None, [where]), *map(str, error.absolute_path)])
-        raise InputError(key or "settings", error.message, "see pipeline/config/schema.yaml")
 
 
 def main(words: Sequence[str]) -> None:

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.files import atomic, read_bytes, read_json, sha256, write_json
-from pipeline.stored import INDEX, JUDGE, LOCAL, SIDECAR_KEYS, STORED, index, stored_file
+from pipeline.files import atomic, read_bytes, sha256, write_json
+from pipeline.stored import INDEX, JUDGE, LOCAL, SIDECAR_KEYS, STORED, index, read_sidecar, stored_file
 from pipeline.withheld import is_withheld, published
 
 RESULTS = Path("results")
+SCALE = re.compile(r"[A-Za-z][\w-]*")
 KEPT = (
     *("models", "targets", "samples", "selected", "scores", "tables"),
     *("vocabulary.json", "stories_vocabulary.json", "refusals.json"),
@@ -34,6 +36,8 @@ def store(scale: str) -> list[Path]:
     Raises:
         InputError: nothing has been run at this scale.
     """
+    if not SCALE.fullmatch(scale):
+        raise InputError(f"scale '{scale}'", "not the name of a scale", "give one, e.g. small")
     source, target = RESULTS / scale, STORED / scale
     sidecars = sorted(source.rglob("*.run.json"))
     if not sidecars:
@@ -41,8 +45,8 @@ def store(scale: str) -> list[Path]:
             source, "nothing to store", f"run snakemake --cores all --config scale={scale} first"
         )
     entries = index(target)
-    for run in map(read_json, sidecars):
-        for name, output in run["outputs"].items() if "signature" in run else ():
+    for run in map(read_sidecar, sidecars):
+        for name, output in run["outputs"].items():
             if not _is_whole(Path(output["path"]), output["sha256"], source):
                 continue
             path = str(Path(output["path"]).relative_to(source))
@@ -59,7 +63,8 @@ def store(scale: str) -> list[Path]:
 
 def _is_whole(path: Path, digest: str, source: Path) -> bool:
     """Whether a file is still what its job made, in the folder of its scale."""
-    return path.is_relative_to(source) and path.is_file() and sha256(path) == digest
+    within = path.is_relative_to(source) and ".." not in path.parts
+    return within and path.is_file() and sha256(path) == digest
 
 
 def _is_kept(name: str, settings: Mapping[str, Any]) -> bool:

@@ -17,13 +17,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import atomic, read_bytes, read_json, sha256
+from pipeline.files import atomic, read_bytes, sha256
+from pipeline.schema import read_checked
 
 STORED = Path("results/stored")
 INDEX = "signatures.json"
 JUDGE = re.compile(r"models/((judge\d+_\w+|teacher|story_encoder|human_texts)\.safetensors)")
 SIDECAR_KEYS = ("packages", "device", "seconds")
 COMPUTED = ("annotated.jsonl",)  # made by a network, so equal jobs need not give equal bytes
+_TEXT = {"type": "string"}
+_RUN = {"settings": {"type": "object"}, "seconds": {"type": "number"}, "device": _TEXT, "signature": _TEXT}
+_OUTPUT = {
+    "required": ["path", "sha256"],
+    "properties": {"path": _TEXT, "sha256": {"type": ["string", "null"]}},
+}
+_SIDECAR = {
+    "required": ["settings", "outputs", "seconds", "device"],
+    "properties": _RUN
+    | {"outputs": {"type": "object", "additionalProperties": {"type": "object"} | _OUTPUT}},
+}
+_INDEX = {
+    "propertyNames": {"not": {"pattern": r"^/|(^|/)\.\.(/|$)"}},
+    "additionalProperties": {
+        "type": "object",
+        "required": ["signature", "sha256", "settings", "seconds", "device"],
+        "properties": _RUN | {"sha256": _TEXT},
+    },
+}
 LOCAL = ("data_dir", "download_dir", "cache")  # settings that name folders of one machine
 
 
@@ -42,8 +62,8 @@ def signature_of(path: Path) -> str:
     if path.suffix != ".safetensors" and path.name not in COMPUTED:
         return sha256(path)
     for sidecar in path.parent.glob("*.run.json"):
-        run = read_json(sidecar)
-        for name, output in run["outputs"].items() if "signature" in run else ():
+        run = read_sidecar(sidecar)
+        for name, output in run["outputs"].items():
             if Path(output["path"]) == path and output["sha256"] == sha256(path):
                 return f"{run['signature']}/{name}"
     entry = index(path.parent.parent).get(f"models/{path.name}", {})
@@ -82,8 +102,22 @@ def index(folder: Path) -> dict[str, Any]:
     """What a stored folder says about each of its files; nothing if it is none.
 
     ``sha256`` is of a file's content, before compression; ``withheld``: hashes stand for its sentences.
+
+    Raises:
+        InputError: it is not of that form, or names a file outside the folder.
     """
-    return dict(read_json(folder / INDEX)) if (folder / INDEX).is_file() else {}
+    path = folder / INDEX
+    return dict(read_checked(path, _INDEX)) if path.is_file() else {}
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """What ``<output>.run.json`` tells (:mod:`pipeline.provenance`); one without a signature names no output.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    run = read_checked(path, _SIDECAR)
+    return run if "signature" in run else {**run, "outputs": {}}
 
 
 def stored_file(folder: Path, name: str) -> Path:

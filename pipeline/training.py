@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pipeline import checkpoint
 from pipeline.errors import InputError
 from pipeline.files import atomic
 from pipeline.preemption import termination
@@ -136,12 +136,10 @@ class Trainer:
         """Continue from a state that :meth:`save` wrote.
 
         Raises:
-            InputError: the state belongs to another run (other settings, model or data).
+            InputError: it is damaged, or belongs to another run (other settings, model or data).
         """
-        with safe_open(path, "pt") as file:
-            header = file.metadata()
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if header["run"] != fingerprint:
+        header, tensors = checkpoint.read(path, "delete the file to start afresh")
+        if header.get("run") != fingerprint:
             raise InputError(
                 path, "training state of another configuration", "delete the file to start afresh"
             )

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.files import read_json
 from pipeline.records import Sample, Target, json_lines, read_records
+from pipeline.stored import read_sidecar
 from pipeline.tasks import INFILLING
 
 TARGETS = f"targets/{INFILLING}.jsonl"
@@ -31,7 +31,7 @@ def is_withheld(name: str, results: Path) -> bool:
     if name != TARGETS and not name.startswith(HUMAN_TEXTS):
         return False
     sidecar = results / "stories.jsonl.run.json"
-    return not (sidecar.is_file() and read_json(sidecar)["settings"].get("name") == OURS)
+    return not (sidecar.is_file() and read_sidecar(sidecar)["settings"].get("name") == OURS)
 
 
 def published(path: Path) -> bytes:

@@ -58,4 +58,4 @@ def context_ids(model: LanguageModel, layout: str, left: Sequence[str], right: S
 
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary"), outputs=("model",))
+    command(main, inputs=("corpus", "vocabulary"), outputs=("model",), section="properties/ar_infilling")

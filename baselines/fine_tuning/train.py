@@ -96,4 +96,10 @@ def training_rows(
 
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary"), outputs=("model",), open_ended=True)
+    command(
+        main,
+        inputs=("corpus", "vocabulary"),
+        outputs=("model",),
+        open_ended=True,
+        section="properties/fine_tuning",
+    )

@@ -171,4 +171,6 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary"), outputs=("model",))
+    command(
+        main, inputs=("corpus", "vocabulary"), outputs=("model",), section="properties/fudge_discriminators"
+    )

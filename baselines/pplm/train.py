@@ -84,4 +84,9 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary", "language_model"), outputs=("model",))
+    command(
+        main,
+        inputs=("corpus", "vocabulary", "language_model"),
+        outputs=("model",),
+        section="properties/pplm_attribute",
+    )

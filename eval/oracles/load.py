@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from eval.oracles.judge import Judge, Sentence
+from pipeline.errors import InputError
 from pipeline.files import read_bytes
 from pipeline.progress import Progress
 
@@ -29,8 +30,12 @@ class Cache:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         assert self.path is not None
-        with closing(sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT)) as connection, connection:
-            yield connection
+        try:
+            with closing(sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT)) as connection, connection:
+                yield connection
+        except sqlite3.DatabaseError as error:
+            how = "free some space if the disk is full, delete the file if it is damaged: it only saves time"
+            raise InputError(self.path, f"cache of readings ({error})", how) from None
 
     def get(self, keys: Sequence[str]) -> dict[str, str]:
         """The answers that are known."""

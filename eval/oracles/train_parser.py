@@ -31,4 +31,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    command(main, outputs=("model",), open_ended=True)
+    command(main, outputs=("model",), open_ended=True, section="$defs/judge/properties/parser")

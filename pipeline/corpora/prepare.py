@@ -27,7 +27,10 @@ from pipeline.tasks import make_targets
 def read_texts(spec: dict[str, Any]) -> tuple[list[Text], Vocabulary]:
     """All texts of the corpus that the settings name, and the vocabulary of its training split."""
     if spec["name"] == "embedded":
-        texts = restaurant_texts(spec["seed"], spec["sizes"])
+        try:
+            texts = restaurant_texts(spec["seed"], spec["sizes"])
+        except ValueError as error:
+            raise InputError("corpus.sizes", str(error), "lower them") from None
         training = [text for text in texts if text.split == "train"]
         return texts, Vocabulary.build((text.tokens for text in training), spec["vocabulary_more_than"])
     return _read_e2e(spec)
@@ -83,4 +86,4 @@ def _tell(texts: Sequence[Text], vocabulary: Vocabulary) -> None:
 
 
 if __name__ == "__main__":
-    command(main, outputs=("corpus", "vocabulary"), open_ended=True)
+    command(main, outputs=("corpus", "vocabulary"), open_ended=True, section="properties/corpus")

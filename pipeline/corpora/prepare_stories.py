@@ -180,4 +180,4 @@ def _of_split(stories: Sequence[Text], split: str) -> list[Text]:
 
 
 if __name__ == "__main__":
-    command(main, outputs=("corpus", "vocabulary", "infilling"))
+    command(main, outputs=("corpus", "vocabulary", "infilling"), section="properties/stories")

@@ -6,14 +6,13 @@ without these three.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.errors import InputError
 from pipeline.fetch import fetch_files
-from pipeline.files import read_lines
+from pipeline.files import parse_json, read_lines
 
 URL = "https://raw.githubusercontent.com/XiangLi1999/Diffusion-LM/main/datasets/control_target/"
 FILES = {
@@ -89,10 +88,7 @@ def _rows(data: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         how = "put the released target files there, or set syntax.released_targets to false"
         raise InputError(path, "no such file", how)
     for number, line in enumerate(read_lines(path), 1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}:{number}", f"not JSON ({error.msg})", "fetch the file again") from None
+        row = parse_json(line, f"{path}:{number}")
         if not isinstance(row, dict):
             raise InputError(f"{path}:{number}", "not a JSON object", "fetch the file again")
         yield f"{path}:{number}", row

@@ -176,4 +176,4 @@ def _tell(task: str, targets: Sequence[Target]) -> None:
 
 
 if __name__ == "__main__":
-    command(main, inputs=("annotated",), outputs=(), open_ended=True)
+    command(main, inputs=("annotated",), outputs=(), open_ended=True, section="properties/syntax")

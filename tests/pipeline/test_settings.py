@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline import schema as schema_module
 from pipeline import settings as module
 from pipeline.errors import InputError
 from pipeline.fingerprint import ROOT
+from pipeline.schema import full_schema, load, resolved
 from pipeline.settings import SCALES, differences, main, merged, parse_override, resolve, tuning
 from pipeline.tasks import COMPOSITIONS, INFILLING, TASKS, UNCONDITIONAL, parts
 
@@ -35,7 +37,7 @@ def method(**settings: Any) -> dict[str, Any]:
 
 def closed(schema: dict[str, Any], settings: dict[str, Any], path: str = "") -> Iterator[str]:
     """Settings of closed mappings that were left out."""
-    schema = module._resolved(schema)
+    schema = resolved(schema)
     for key, part in schema.get("properties", {}).items():
         if key not in settings:
             yield path + key
@@ -50,7 +52,7 @@ def closed(schema: dict[str, Any], settings: dict[str, Any], path: str = "") -> 
 def test_every_scale_resolves_with_every_setting_filled_in(scale: str) -> None:
     settings = resolve(scale)
     assert settings["scale"] == scale
-    assert not list(closed(module._schema(), settings))
+    assert not list(closed(full_schema(), settings))
     table_2 = {"unguided", "pplm", "fudge", "diffusion_lm", "ft_sample", "ft_search"}
     table_5 = {"left_only", "delorean", "cold", "diffusion_lm", "diffuseq", "ar_infilling"}
     assert set(settings["methods"]) == {*table_2, "ft_poe", *table_5}
@@ -58,12 +60,12 @@ def test_every_scale_resolves_with_every_setting_filled_in(scale: str) -> None:
 
 @every_scale
 def test_every_method_has_all_settings_of_its_module(scale: str) -> None:
-    modules = module._schema()["$defs"]["modules"]
+    modules = full_schema()["$defs"]["modules"]
     for settings in resolve(scale)["methods"].values():
         left_out = set(closed(modules[settings["module"]], settings))
         assert left_out <= {"samples", "guidance", "weights"}
         for guidance in settings.get("guidance", {}).values():
-            properties = module._schema()["$defs"]["guidance"]["properties"]
+            properties = full_schema()["$defs"]["guidance"]["properties"]
             assert {key for key, part in properties.items() if "default" in part} <= set(guidance)
             assert set(guidance) <= set(properties)
 
@@ -82,10 +84,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the configuration folder in place of ours."""
     copy = tmp_path / "config"
     shutil.copytree(module.FOLDER, copy)
-    monkeypatch.setattr(module, "FOLDER", copy)
-    module._load.cache_clear()
+    for reader in (module, schema_module):
+        monkeypatch.setattr(reader, "FOLDER", copy)
+    load.cache_clear()
     yield copy
-    module._load.cache_clear()
+    load.cache_clear()
 
 
 def write(path: Path, value: object) -> None:
@@ -326,9 +329,9 @@ def properties(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any
 
 
 def test_every_setting_has_a_description() -> None:
-    found = dict(properties(module._schema()))
+    found = dict(properties(full_schema()))
     assert len(found) > 60
-    assert not [path for path, part in found.items() if not module._resolved(part).get("description")]
+    assert not [path for path, part in found.items() if not resolved(part).get("description")]
 
 
 @every_scale
