@@ -24,5 +24,13 @@ rule all:
         f"{RESULTS}/tables/signatures.json",
 
 
+onstart:
+    start_run()
+
+
 onsuccess:
     show_table()
+
+
+onerror:
+    show_errors()

@@ -4,12 +4,15 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 from eval.layout import CHEATERS
+from pipeline.command import exit_codes
 from pipeline.errors import InputError, nearest
 from pipeline.fingerprint import fingerprint
+from pipeline.running import clear_stale_lock, errors, hold_lock, require_writable
 from pipeline.settings import merged, resolve, tuning
 from pipeline.tasks import INFILLING, SEMANTIC_CONTENT, SYNTAX, UNCONDITIONAL, parts
 
@@ -49,8 +52,26 @@ NOT_METHODS = ("human", *CHEATERS)  # rows of the tables that rules of their own
 READINGS = "results/cache/readings.sqlite"  # what judges have read, by sentence, for all scales and runs
 
 
-# `python` on PATH may be any; stages run under the interpreter that runs Snakemake.
-shell.prefix(f"python={shlex.quote(sys.executable)}; ")
+# `python` on PATH may be any; stages run under the interpreter that runs Snakemake. They end with it, however it
+# ends: else a run that is killed and started again would have two jobs that make the same file.
+WITH_US = "setpriv --pdeathsig TERM " if shutil.which("setpriv") else ""
+shell.prefix(f'run_python() {{{{ exec {WITH_US}{shlex.quote(sys.executable)} "$@"; }}}}; python=run_python; ')
+
+if workflow.is_main_process:
+    clear_stale_lock()
+
+
+def start_run():
+    """Check that there is a place to write to, and tell other runs in this folder of this one."""
+    with exit_codes():
+        require_writable(Path(RESULTS))
+    hold_lock()
+
+
+def show_errors():
+    """Repeat at the end what ended jobs: Snakemake's own report of them is long."""
+    for line in errors(Path(RESULTS)):
+        print(line, file=sys.stderr)
 
 
 wildcard_constraints:

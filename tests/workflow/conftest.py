@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = "Snakefile environment.yml pipeline diffusion_lm baselines eval results/paper".split()
+PARTS = "Snakefile environment.yml profiles pipeline diffusion_lm baselines eval results/paper".split()
 JOB = re.compile(r"^(?:local)?rule (?P<rule>[\w+]+):\n(?P<body>(?:    .*\n)*)", re.MULTILINE)
 OUTPUT = re.compile(r"^    output: (.*)$", re.MULTILINE)
 
