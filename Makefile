@@ -5,12 +5,13 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: help venv reproduce lint test validate
+.PHONY: help venv reproduce lint test test-faults validate
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make reproduce  run the demo scale: train, generate, score, tables and report in results/demo'
 	@echo 'make test       lint, formatting, types, workflow lint and tests'
+	@echo 'make test-faults  malformed inputs of every command, full disks, killed jobs (as root; about an hour)'
 	@echo 'make lint       the same without the tests'
 	@echo 'make validate   check the stored results: hashes, coverage, selection, tables, signatures'
 	@echo 'make venv       only make or update .venv'
@@ -43,3 +44,6 @@ lint: venv
 test: lint
 	$(call step,pytest,$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile)
 	@echo '== all steps passed'
+
+test-faults: venv
+	$(call step,faults,$(BIN)/python -m pytest -m 'faults or not faults' tests/faults)

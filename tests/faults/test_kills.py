@@ -1,0 +1,80 @@
+"""Processes of a run are killed at random; the same command goes on, and ends with the same results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.faults.conftest import Make, Miniature
+from tests.faults.killing import Killer, Wholeness, finished_twice, same_tables, snakemake_command
+from tests.workflow.test_dag import MINIATURE
+
+UNDISTURBED = "DLM_UNDISTURBED"  # a folder with the tables of a demo run that nothing disturbed
+FILES = ("samples/length/ft_sample/seed0.jsonl", "samples/infilling/human/seed0.jsonl")
+
+
+def killed_run(folder: Path, words: tuple[str, ...], kills: int, most_jobs: int) -> Killer:
+    """A run of the same command again and again until nothing was killed in it."""
+    killer = Killer(snakemake_command(*words), folder, seed=7, every=4, most_jobs=most_jobs)
+    code = killer.run(kills, Wholeness(folder / "results/demo"))
+    assert code == 0, killer.logs[-1][-3000:]
+    print(f"killed {', '.join(killer.killed)} in {len(killer.logs)} runs")
+    assert not finished_twice(killer.logs)
+    return killer
+
+
+@pytest.fixture
+def copied(copy_repository: Callable[[Path], Path], tmp_path: Path) -> Path:
+    folder = copy_repository(tmp_path / "copy")
+    (folder / "mini.yaml").write_text(yaml.safe_dump(MINIATURE))
+    return folder
+
+
+MINI = ("--cores", "2", "--configfile", "mini.yaml")
+
+
+def test_a_few_jobs_survive_kills_of_themselves_and_of_snakemake(copied: Path, few: Miniature) -> None:
+    killer = killed_run(copied, (*MINI, "--", *(f"results/demo/{file}" for file in FILES)), 4, 1)
+    assert len(killer.killed) == 4 and "snakemake" in killer.killed
+    for file in FILES:
+        assert (copied / "results/demo" / file).read_bytes() == (few.results / file).read_bytes()
+
+
+@pytest.mark.faults
+def test_the_miniature_survives_ten_kills(copied: Path, miniature: Miniature) -> None:
+    killer = killed_run(copied, MINI, 10, 8)
+    assert len(killer.killed) == 10
+    assert same_tables(copied / "results/demo/tables", miniature.results / "tables") == []
+
+
+@pytest.mark.faults
+@pytest.mark.demo
+def test_the_demo_survives_twenty_kills(
+    copied: Path, copy_repository: Callable[[Path], Path], snakemake: Callable[..., Any], tmp_path: Path
+) -> None:
+    killer = killed_run(copied, ("--cores", "2"), 20, 6)
+    assert len(killer.killed) == 20
+    if UNDISTURBED in os.environ:
+        tables = Path(os.environ[UNDISTURBED])
+    else:
+        folder = copy_repository(tmp_path / "undisturbed")
+        assert snakemake(folder, "--cores", "2", timeout=7200).code == 0
+        tables = folder / "results/demo/tables"
+    assert same_tables(copied / "results/demo/tables", tables) == []
+
+
+def test_the_dry_run_of_a_killed_run_needs_no_unlocking(
+    make_miniature: Make, snakemake: Callable[..., Any], copied: Path
+) -> None:
+    """Snakemake's lock files without a run that holds ours are stale."""
+    locks = copied / ".snakemake/locks"
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text("results/demo/corpus.jsonl\n")
+    (copied / ".snakemake/running").touch()
+    words = (*MINI, "--", "results/demo/refusals.json")
+    assert snakemake(copied, *words).code == 0
