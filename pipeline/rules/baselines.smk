@@ -6,20 +6,22 @@ rule language_model:
         model("language_model"),
     params:
         spec=spec(**S["language_model"]),
-        code=fingerprint("baselines.language_model"),
+        code=code_of("baselines.language_model"),
     priority: 10  # all baselines wait for it
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/language_model.log",
     benchmark:
         f"{RESULTS}/benchmarks/language_model.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=1440,
+        mem_mb=growing(12000),
+        runtime=minutes(600),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m baselines.language_model --spec {params.spec:q} "
-        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} 2> >(tee {log} >&2)"
+        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} 2> >(log {log})"
 
 
 rule fine_tuned:
@@ -31,20 +33,22 @@ rule fine_tuned:
         model("fine_tuned_{task}"),
     params:
         spec=lambda wildcards: spec(**fine_tuning(wildcards.task), task=wildcards.task, most_words=most_words(wildcards.task)),
-        code=fingerprint("baselines.fine_tuning.train"),
+        code=code_of("baselines.fine_tuning.train"),
         start=named(START),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/fine_tuned_{{task}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/fine_tuned_{{task}}.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=1440,
+        mem_mb=growing(12000),
+        runtime=minutes(1440),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m baselines.fine_tuning.train --spec {params.spec:q} --input corpus={input.corpus} "
-        "vocabulary={input.vocabulary} {params.start} --output model={output} 2> >(tee {log} >&2)"
+        "vocabulary={input.vocabulary} {params.start} --output model={output} 2> >(log {log})"
 
 
 rule fudge_discriminator:
@@ -57,19 +61,21 @@ rule fudge_discriminator:
         spec=lambda wildcards: spec(
             **S["fudge_discriminators"], task=wildcards.task, most_words=most_words(wildcards.task)
         ),
-        code=fingerprint("baselines.fudge.train"),
+        code=code_of("baselines.fudge.train"),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/fudge_{{task}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/fudge_{{task}}.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=minutes(600),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m baselines.fudge.train --spec {params.spec:q} --input corpus={input.corpus} "
-        "vocabulary={input.vocabulary} --output model={output} 2> >(tee {log} >&2)"
+        "vocabulary={input.vocabulary} --output model={output} 2> >(log {log})"
 
 
 rule pplm_attribute:
@@ -81,20 +87,22 @@ rule pplm_attribute:
         model("pplm_attribute"),
     params:
         spec=spec(**S["pplm_attribute"], most_words=most_words(SEMANTIC_CONTENT)),
-        code=fingerprint("baselines.pplm.train"),
+        code=code_of("baselines.pplm.train"),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/pplm_attribute.log",
     benchmark:
         f"{RESULTS}/benchmarks/pplm_attribute.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=minutes(120),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m baselines.pplm.train --spec {params.spec:q} --input corpus={input.corpus} "
         "vocabulary={input.vocabulary} language_model={input.language_model} "
-        "--output model={output} 2> >(tee {log} >&2)"
+        "--output model={output} 2> >(log {log})"
 
 
 # How much faster PPLM is in batches; on demand: snakemake ... results/<scale>/tables/pplm_batching.md
@@ -115,18 +123,19 @@ rule pplm_batching:
             texts=64,
             seed=SEEDS[0],
         ),
-        code=fingerprint("baselines.pplm.batching"),
-    threads: workflow.cores or 1  # nothing else may run beside a measurement
+        code=code_of("baselines.pplm.batching"),
+    threads: workflow.resource_settings.cores or 1  # nothing else may run beside a measurement
     log:
         f"{RESULTS}/logs/pplm_batching.log",
     benchmark:
         f"{RESULTS}/benchmarks/pplm_batching.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=minutes(240),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m baselines.pplm.batching --spec {params.spec:q} --input targets={input.targets} "
         "vocabulary={input.vocabulary} language_model={input.language_model} attribute={input.attribute} "
-        "--output csv={output.csv} markdown={output.markdown} 2> >(tee {log} >&2)"
+        "--output csv={output.csv} markdown={output.markdown} 2> >(log {log})"

@@ -55,7 +55,11 @@ READINGS = "results/cache/readings.sqlite"  # what judges have read, by sentence
 # `python` on PATH may be any; stages run under the interpreter that runs Snakemake. They end with it, however it
 # ends: else a run that is killed and started again would have two jobs that make the same file.
 WITH_US = "setpriv --pdeathsig TERM " if shutil.which("setpriv") else ""
-shell.prefix(f'run_python() {{{{ exec {WITH_US}{shlex.quote(sys.executable)} "$@"; }}}}; python=run_python; ')
+# The log goes on until they do: a cluster that stops a job sends SIGTERM to every process of it.
+shell.prefix(
+    f'run_python() {{{{ exec {WITH_US}{shlex.quote(sys.executable)} "$@"; }}}}; python=run_python; '
+    """log() {{ trap '' INT TERM; exec tee "$1" >&2; }}; """
+)
 
 if workflow.is_main_process:
     clear_stale_lock()
@@ -86,6 +90,21 @@ def spec(**settings):
     """A stage's settings as JSON; threads and the use of stored results belong to all stages."""
     common = {"threads": S["threads"], "use_stored": S["use_stored"]}
     return json.dumps({**common, **settings}, ensure_ascii=False, sort_keys=True)
+
+
+def code_of(*modules):
+    """The fingerprint of the code that a rule runs, taken only where one of its jobs is in the plan."""
+    return lambda wildcards: fingerprint(*modules)
+
+
+def growing(amount):
+    """What a job asks for, and again as much with every new attempt."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def minutes(amount):
+    """A growing time limit; no job asks for more than the longest that a cluster runs."""
+    return lambda wildcards, attempt: min(amount * attempt, S["longest_job"])
 
 
 def model(name):

@@ -15,20 +15,21 @@ rule corpus:
             lengths=S["lengths"],
             tasks=PLAIN_TASKS,
         ),
-        code=fingerprint("pipeline.corpora.prepare"),
+        code=code_of("pipeline.corpora.prepare"),
         targets=named({task: f"{RESULTS}/targets/{task}.jsonl" for task in PLAIN_TASKS}),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/corpus.log",
     benchmark:
         f"{RESULTS}/benchmarks/corpus.jsonl"
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=minutes(30),
     conda:
         ENVIRONMENT
     shell:
         "$python -m pipeline.corpora.prepare --spec {params.spec:q} "
-        "--output corpus={output.corpus} vocabulary={output.vocabulary} {params.targets} 2> >(tee {log} >&2)"
+        "--output corpus={output.corpus} vocabulary={output.vocabulary} {params.targets} 2> >(log {log})"
 
 
 rule annotated_corpus:
@@ -42,19 +43,21 @@ rule annotated_corpus:
         spec=spec(
             data_dir=S["data_dir"], released_targets=S["syntax"]["released_targets"], cache=READINGS
         ),
-        code=fingerprint("eval.oracles.annotate"),
+        code=code_of("eval.oracles.annotate"),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/annotated_corpus.log",
     benchmark:
         f"{RESULTS}/benchmarks/annotated_corpus.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=minutes(600),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.oracles.annotate --spec {params.spec:q} --input corpus={input.corpus} "
-        "tagger={input.tagger} parser={input.parser} --output annotated={output} 2> >(tee {log} >&2)"
+        "tagger={input.tagger} parser={input.parser} --output annotated={output} 2> >(log {log})"
 
 
 rule syntax_targets:
@@ -69,23 +72,25 @@ rule syntax_targets:
             tasks=SYNTAX_TASKS,
             most_words=most_words(SYNTAX[0]),
         ),
-        code=fingerprint("pipeline.corpora.syntax_targets"),
+        code=code_of("pipeline.corpora.syntax_targets"),
         targets=named({task: f"{RESULTS}/targets/{task}.jsonl" for task in SYNTAX_TASKS}),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/syntax_targets.log",
     benchmark:
         f"{RESULTS}/benchmarks/syntax_targets.jsonl"
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=minutes(30),
     conda:
         ENVIRONMENT
     shell:
         "$python -m pipeline.corpora.syntax_targets --spec {params.spec:q} "
-        "--input annotated={input.annotated} --output {params.targets} 2> >(tee {log} >&2)"
+        "--input annotated={input.annotated} --output {params.targets} 2> >(log {log})"
 
 
 rule human:
+    localrule: True
     input:
         corpus=lambda wildcards: corpus_of(wildcards.task),
         targets=f"{RESULTS}/targets/{{task}}.jsonl",
@@ -93,16 +98,17 @@ rule human:
         f"{RESULTS}/samples/{{task}}/human/seed{{seed}}.jsonl",
     params:
         spec=lambda wildcards: spec(seed=int(wildcards.seed)),
-        code=fingerprint("pipeline.human"),
+        code=code_of("pipeline.human"),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/human/{{task}}_seed{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/human/{{task}}_seed{{seed}}.jsonl"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=minutes(10),
     conda:
         ENVIRONMENT
     shell:
         "$python -m pipeline.human --spec {params.spec:q} "
-        "--input corpus={input.corpus} targets={input.targets} --output samples={output} 2> >(tee {log} >&2)"
+        "--input corpus={input.corpus} targets={input.targets} --output samples={output} 2> >(log {log})"

@@ -6,20 +6,22 @@ rule diffusion_lm:
         model("diffusion_lm"),
     params:
         spec=spec(**S["diffusion"]),
-        code=fingerprint("diffusion_lm.train"),
+        code=code_of("diffusion_lm.train"),
     priority: 10  # the longest job of a run: start it first
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/diffusion_lm.log",
     benchmark:
         f"{RESULTS}/benchmarks/diffusion_lm.jsonl"
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=growing(12000),
+        runtime=minutes(1440),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m diffusion_lm.train --spec {params.spec:q} "
-        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} 2> >(tee {log} >&2)"
+        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} 2> >(log {log})"
 
 
 rule guidance_classifier:
@@ -31,16 +33,18 @@ rule guidance_classifier:
         model("{task}_classifier"),
     params:
         spec=classifier_settings,
-        code=fingerprint("diffusion_lm.train_classifier"),
+        code=code_of("diffusion_lm.train_classifier"),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/{{task}}_classifier.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{task}}_classifier.jsonl"
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=growing(12000),
+        runtime=minutes(1440),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m diffusion_lm.train_classifier --spec {params.spec:q} --input corpus={input.corpus} "
-        "vocabulary={input.vocabulary} diffusion={input.diffusion} --output model={output} 2> >(tee {log} >&2)"
+        "vocabulary={input.vocabulary} diffusion={input.diffusion} --output model={output} 2> >(log {log})"

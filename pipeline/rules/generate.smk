@@ -9,18 +9,20 @@ rule generate:
         spec=settings_of,
         models=lambda wildcards: named(models_of(wildcards)),
         code=lambda wildcards: fingerprint("pipeline.generate", METHODS[wildcards.method]["module"]),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/generate/{{task}}_{{method}}_seed{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/generate/{{task}}_{{method}}_seed{{seed}}.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=1440,
+        mem_mb=growing(12000),
+        runtime=minutes(2880),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m pipeline.generate --spec {params.spec:q} --input targets={input.targets} "
-        "vocabulary={input.vocabulary} {params.models} --output samples={output} 2> >(tee {log} >&2)"
+        "vocabulary={input.vocabulary} {params.models} --output samples={output} 2> >(log {log})"
 
 
 # Texts that look good and are not: what the guards must catch. One job for all of them and all tasks.
@@ -32,21 +34,22 @@ rule cheaters:
         list(cheater_files().values()),
     params:
         spec=spec(seed=SEEDS[0], samples={task: S["samples"][task] for task in CHEATED_TASKS}),
-        code=fingerprint("eval.cheaters"),
+        code=code_of("eval.cheaters"),
         targets=named({f"targets/{task}": f"{RESULTS}/targets/{task}.jsonl" for task in CHEATED_TASKS}),
         samples=named(cheater_files()),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/cheaters.log",
     benchmark:
         f"{RESULTS}/benchmarks/cheaters.jsonl"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=minutes(60),
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.cheaters --spec {params.spec:q} --input corpus={input.corpus} {params.targets} "
-        "--output {params.samples} 2> >(tee {log} >&2)"
+        "--output {params.samples} 2> >(log {log})"
 
 
 ruleorder: cheaters > human > generate

@@ -11,19 +11,20 @@ rule stories:
             download_dir="results/downloads",
             most_words=most_words(INFILLING),
         ),
-        code=fingerprint("pipeline.corpora.prepare_stories"),
+        code=code_of("pipeline.corpora.prepare_stories"),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/stories.log",
     benchmark:
         f"{RESULTS}/benchmarks/stories.jsonl"
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=minutes(60),
     conda:
         ENVIRONMENT
     shell:
         "$python -m pipeline.corpora.prepare_stories --spec {params.spec:q} --output corpus={output.corpus} "
-        "vocabulary={output.vocabulary} infilling={output.targets} 2> >(tee {log} >&2)"
+        "vocabulary={output.vocabulary} infilling={output.targets} 2> >(log {log})"
 
 
 # One rule for every model that is trained on stories alone: its command and settings by name.
@@ -37,18 +38,20 @@ rule story_model:
         spec=lambda wildcards: spec(**STORY_MODELS[wildcards.story_model][1]),
         command=lambda wildcards: STORY_MODELS[wildcards.story_model][0],
         code=lambda wildcards: fingerprint(STORY_MODELS[wildcards.story_model][0]),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/{{story_model}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{story_model}}.jsonl"
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=growing(16000),
+        runtime=minutes(2880),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m {params.command} --spec {params.spec:q} --input corpus={input.corpus} "
-        "vocabulary={input.vocabulary} --output model={output} 2> >(tee {log} >&2)"
+        "vocabulary={input.vocabulary} --output model={output} 2> >(log {log})"
 
 
 rule score_infilling:
@@ -63,22 +66,24 @@ rule score_infilling:
         list(cells("scores", INFILLING).values()),
     params:
         spec=spec(),
-        code=fingerprint("eval.score_infilling"),
+        code=code_of("eval.score_infilling"),
         inputs=named({**cells("samples", INFILLING), **cells("selected", INFILLING)}),
         outputs=named(cells("scores", INFILLING)),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/score_infilling.log",
     benchmark:
         f"{RESULTS}/benchmarks/score_infilling.jsonl"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(16000),
+        runtime=minutes(240),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.score_infilling --spec {params.spec:q} --input targets={input.targets} "
         "corpus={input.corpus} vocabulary={input.vocabulary} encoder={input.encoder} {params.inputs} "
-        "--output {params.outputs} 2> >(tee {log} >&2)"
+        "--output {params.outputs} 2> >(log {log})"
 
 
 rule infilling_table:
@@ -90,20 +95,21 @@ rule infilling_table:
         markdown=f"{RESULTS}/tables/infilling.md",
     params:
         spec=spec(seed=0, use_stored=False),  # its seconds are those of this run's files
-        code=fingerprint("eval.infilling_table"),
+        code=code_of("eval.infilling_table"),
         inputs=named(infilling_files()),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/infilling_table.log",
     benchmark:
         f"{RESULTS}/benchmarks/infilling_table.jsonl"
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(8000),
+        runtime=minutes(120),
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.infilling_table --spec {params.spec:q} --input refusals={input.refusals} "
-        "{params.inputs} --output csv={output.csv} markdown={output.markdown} 2> >(tee {log} >&2)"
+        "{params.inputs} --output csv={output.csv} markdown={output.markdown} 2> >(log {log})"
 
 
 rule mbr_sizes:
@@ -114,17 +120,18 @@ rule mbr_sizes:
         markdown=f"{RESULTS}/tables/mbr_sizes.md",
     params:
         spec=spec(seed=0, mbr_rule=S["mbr_rule"], sizes=[1, 5, 10, 25, 50]),
-        code=fingerprint("eval.mbr_sizes"),
+        code=code_of("eval.mbr_sizes"),
         inputs=named(infilling_files()),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/mbr_sizes.log",
     benchmark:
         f"{RESULTS}/benchmarks/mbr_sizes.jsonl"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=minutes(600),
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.mbr_sizes --spec {params.spec:q} --input {params.inputs} "
-        "--output csv={output.csv} markdown={output.markdown} 2> >(tee {log} >&2)"
+        "--output csv={output.csv} markdown={output.markdown} 2> >(log {log})"

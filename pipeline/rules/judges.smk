@@ -6,19 +6,21 @@ rule teacher:
         model("teacher"),
     params:
         spec=spec(**S["teacher"]),
-        code=fingerprint("pipeline.teacher"),
+        code=code_of("pipeline.teacher"),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/teacher.log",
     benchmark:
         f"{RESULTS}/benchmarks/teacher.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=600,
+        mem_mb=growing(12000),
+        runtime=minutes(600),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m pipeline.teacher --spec {params.spec:q} "
-        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} 2> >(tee {log} >&2)"
+        "--input corpus={input.corpus} vocabulary={input.vocabulary} --output model={output} 2> >(log {log})"
 
 
 rule human_texts:
@@ -30,19 +32,20 @@ rule human_texts:
         model("human_texts"),
     params:
         spec=spec(seed=0, data_dir=S["data_dir"], released_targets=S["syntax"]["released_targets"]),
-        code=fingerprint("eval.human_texts"),
+        code=code_of("eval.human_texts"),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/human_texts.log",
     benchmark:
         f"{RESULTS}/benchmarks/human_texts.jsonl"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=minutes(60),
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.human_texts --spec {params.spec:q} --input corpus={input.corpus} "
-        "vocabulary={input.vocabulary} teacher={input.teacher} --output human_texts={output} 2> >(tee {log} >&2)"
+        "vocabulary={input.vocabulary} teacher={input.teacher} --output human_texts={output} 2> >(log {log})"
 
 
 rule tagger:
@@ -53,20 +56,21 @@ rule tagger:
     params:
         spec=lambda wildcards: spec(**JUDGES[wildcards.judge]["tagger"], data_dir=S["data_dir"]),
         inputs=lambda wildcards: inputs_option(treebank_corpus(wildcards.judge, "tagger")),
-        code=fingerprint("eval.oracles.train_tagger"),
+        code=code_of("eval.oracles.train_tagger"),
     priority: 20  # everything of syntax waits for it
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/{{judge}}_tagger.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{judge}}_tagger.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=600,
+        mem_mb=growing(6000),
+        runtime=minutes(600),
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.oracles.train_tagger --spec {params.spec:q} {params.inputs} "
-        "--output model={output} 2> >(tee {log} >&2)"
+        "--output model={output} 2> >(log {log})"
 
 
 rule parser:
@@ -77,20 +81,22 @@ rule parser:
     params:
         spec=lambda wildcards: spec(**JUDGES[wildcards.judge]["parser"], data_dir=S["data_dir"]),
         inputs=lambda wildcards: inputs_option(treebank_corpus(wildcards.judge, "parser")),
-        code=fingerprint("eval.oracles.train_parser"),
+        code=code_of("eval.oracles.train_parser"),
     priority: 20  # everything of syntax waits for it
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/{{judge}}_parser.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{judge}}_parser.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=minutes(600),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.oracles.train_parser --spec {params.spec:q} {params.inputs} "
-        "--output model={output} 2> >(tee {log} >&2)"
+        "--output model={output} 2> >(log {log})"
 
 
 rule judges_table:
@@ -107,17 +113,19 @@ rule judges_table:
             released_targets=S["syntax"]["released_targets"],
             cache=READINGS,
         ),
-        code=fingerprint("eval.oracles.measure"),
+        code=code_of("eval.oracles.measure"),
         judges=named(judges_of(SYNTAX[0])),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/judges_table.log",
     benchmark:
         f"{RESULTS}/benchmarks/judges_table.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=minutes(240),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.oracles.measure --spec {params.spec:q} --input {params.judges} "
-        "corpus={input.corpus} --output csv={output.csv} markdown={output.markdown} 2> >(tee {log} >&2)"
+        "corpus={input.corpus} --output csv={output.csv} markdown={output.markdown} 2> >(log {log})"

@@ -10,21 +10,22 @@ for task in TASKS:
             list(cells("selected", task).values()),
         params:
             spec=spec(mbr_rule=S["mbr_rule"]),
-            code=fingerprint("eval.select"),
+            code=code_of("eval.select"),
             inputs=named(cells("samples", task)),
             outputs=named(cells("selected", task)),
+        threads: S["threads"]
         log:
             f"{RESULTS}/logs/select_{task}.log",
         benchmark:
             f"{RESULTS}/benchmarks/select_{task}.jsonl"
         resources:
-            mem_mb=4000,
-            runtime=60,
+            mem_mb=growing(8000),
+            runtime=minutes(600),
         conda:
             ENVIRONMENT
         shell:
             "$python -m eval.select --spec {params.spec:q} --input {params.inputs} "
-            "--output {params.outputs} 2> >(tee {log} >&2)"
+            "--output {params.outputs} 2> >(log {log})"
 
 
 for task in CONTROL_TASKS:
@@ -44,19 +45,21 @@ for task in CONTROL_TASKS:
             list(cells("scores", task).values()),
         params:
             spec=spec(**({"cache": READINGS} if task in SYNTAX else {})),
-            code=fingerprint("eval.score"),
+            code=code_of("eval.score"),
             inputs=named({**judges_of(task), **cells("samples", task), **cells("selected", task)}),
             outputs=named(cells("scores", task)),
+        threads: S["threads"]
         log:
             f"{RESULTS}/logs/score_{task}.log",
         benchmark:
             f"{RESULTS}/benchmarks/score_{task}.jsonl"
         resources:
-            mem_mb=4000,
-            runtime=120,
+            mem_mb=growing(8000),
+            runtime=minutes(600),
+            gpu=S["gpus"],
         conda:
             ENVIRONMENT
         shell:
             "$python -m eval.score --spec {params.spec:q} --input targets={input.targets} "
             "vocabulary={input.vocabulary} teacher={input.teacher} human_texts={input.human_texts} {params.inputs} "
-            "--output {params.outputs} 2> >(tee {log} >&2)"
+            "--output {params.outputs} 2> >(log {log})"

@@ -12,18 +12,20 @@ rule trial:
         code=lambda wildcards: fingerprint(
             "pipeline.generate", METHODS[next(iter(trials(wildcards.task)[wildcards.trial]))]["module"]
         ),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/tuning/{{task}}_{{trial}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/tuning/{{task}}_{{trial}}.jsonl"
     resources:
-        mem_mb=6000,
-        runtime=600,
+        mem_mb=growing(12000),
+        runtime=minutes(600),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m pipeline.generate --spec {params.spec:q} --input targets={input.targets} "
-        "vocabulary={input.vocabulary} {params.models} --output samples={output} 2> >(tee {log} >&2)"
+        "vocabulary={input.vocabulary} {params.models} --output samples={output} 2> >(log {log})"
 
 
 rule trial_table:
@@ -42,21 +44,23 @@ rule trial_table:
             **({"cache": READINGS} if wildcards.task in SYNTAX else {}),
             trials=trial_labels(wildcards.task),
         ),
-        code=fingerprint("eval.trials"),
+        code=code_of("eval.trials"),
         inputs=lambda wildcards: named({**judges_of(wildcards.task), **trial_files(wildcards.task)}),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/tuning/{{task}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/tuning/{{task}}.jsonl"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=minutes(240),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.trials --spec {params.spec:q} --input targets={input.targets} "
         "corpus={input.corpus} vocabulary={input.vocabulary} teacher={input.teacher} {params.inputs} "
-        "--output table={output} 2> >(tee {log} >&2)"
+        "--output table={output} 2> >(log {log})"
 
 
 rule infilling_trial_table:
@@ -72,21 +76,23 @@ rule infilling_trial_table:
             mbr_rule=S["mbr_rule"],
             trials=trial_labels(INFILLING),
         ),
-        code=fingerprint("eval.infilling_trials"),
+        code=code_of("eval.infilling_trials"),
         inputs=named(trial_files(INFILLING)),
+    threads: S["threads"]
     log:
         f"{RESULTS}/logs/tuning/infilling.log",
     benchmark:
         f"{RESULTS}/benchmarks/tuning/infilling.jsonl"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=minutes(120),
+        gpu=S["gpus"],
     conda:
         ENVIRONMENT
     shell:
         "$python -m eval.infilling_trials --spec {params.spec:q} --input targets={input.targets} "
         "corpus={input.corpus} encoder={input.encoder} {params.inputs} "
-        "--output table={output} 2> >(tee {log} >&2)"
+        "--output table={output} 2> >(log {log})"
 
 
 ruleorder: infilling_trial_table > trial_table
