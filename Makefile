@@ -5,13 +5,14 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: help venv reproduce lint test test-faults validate
+.PHONY: help venv reproduce rehearse-paper lint test test-faults validate
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make reproduce  run the demo scale: train, generate, score, tables and report in results/demo'
 	@echo 'make test       lint, formatting, types, workflow lint and tests'
 	@echo 'make test-faults  malformed inputs of every command, full disks, killed jobs (as root; about an hour)'
+	@echo 'make rehearse-paper  every job of scale=paper on little data with models of random weights, at most 20 minutes'
 	@echo 'make lint       the same without the tests'
 	@echo 'make validate   check the stored results: hashes, coverage, selection, tables, signatures'
 	@echo 'make venv       only make or update .venv'
@@ -26,6 +27,13 @@ venv: .venv/.installed
 
 reproduce: venv
 	$(BIN)/snakemake --cores all
+
+# From nothing, and all but the tables is deleted in the end: several GB of models.
+rehearse-paper: venv
+	rm -rf results/rehearsal
+	$(BIN)/python -m pipeline.rehearsal.prepare
+	$(BIN)/snakemake --cores $(WORKERS) --config scale=rehearsal
+	cd results/rehearsal && rm -rf hub models data cache
 
 validate: venv
 	$(BIN)/python -m eval.validate results/stored/*

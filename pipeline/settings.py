@@ -17,7 +17,7 @@ from pipeline.fingerprint import ROOMS, method_modules
 from pipeline.schema import FOLDER, Settings, full_schema, load, resolved, validate
 from pipeline.tasks import require_task
 
-SCALES = ("demo", "small", "paper")
+SCALES = ("demo", "small", "paper", "rehearsal")
 
 
 def resolve(scale: str, overrides: Mapping[str, Any] | None = None) -> Settings:

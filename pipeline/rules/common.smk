@@ -49,7 +49,8 @@ STORY_MODELS = {
 CONTROL_TASKS = [task for task in TASKS if task != INFILLING]
 CHEATED_TASKS = [task for task in CONTROL_TASKS if task != UNCONDITIONAL]
 NOT_METHODS = ("human", *CHEATERS)  # rows of the tables that rules of their own make, once
-READINGS = "results/cache/readings.sqlite"  # what judges have read, by sentence, for all scales and runs
+# What judges have read, by sentence, for all scales and runs; a rehearsal reads everything itself.
+READINGS = f"{RESULTS if S['scale'] == 'rehearsal' else 'results'}/cache/readings.sqlite"
 
 
 # `python` on PATH may be any; stages run under the interpreter that runs Snakemake. They end with it, however it
