@@ -20,6 +20,7 @@ import torch
 from benepar import char_lstm, decode_chart, nkutil, parse_base
 from benepar.integrations.downloader import locate_model
 from benepar.parse_chart import ChartParser
+from benepar.ptb_unescape import guess_space_after
 from nltk import Tree
 from torch import Tensor
 
@@ -35,6 +36,7 @@ warnings.filterwarnings(
 KIND = "syntax parser"
 UNKNOWN = "UNK"
 UNFIT = re.compile(r"[()\s]")  # what no word of a tree may hold, such as the newline word
+UNSEEN = "\u2581\ufffd"  # printable, but a space to sub-word tokenizers
 ENGLISH = {"NP", "VP", "PP", "SBAR"}  # labels that every parser of English has
 
 
@@ -58,7 +60,11 @@ class Example(parse_base.BaseInputExample):  # type: ignore[misc]
 
     words: list[str]
     tree: Tree | None = None
-    space_after: list[bool] | None = None
+
+    @property
+    def space_after(self) -> list[bool]:
+        """Which words a space follows, for parsers that read sub-words; guessed, as benepar does."""
+        return list(guess_space_after(self.words))
 
     def leaves(self) -> list[str]:
         """The words as they stand in a bracketed tree."""
@@ -184,11 +190,20 @@ def _pretrained(path: Path, source: str) -> ChartParser:
         raise InputError(path, what, "give the file or folder of one") from None
     if not {part for label in parser.label_vocab for part in label.split("::")} >= ENGLISH:
         raise InputError(path, f"'{source}' is no parser of English", "give one with Penn Treebank labels")
+    if parser.pretrained_model is not None and parser.retokenizer.is_t5:
+        parser.retokenizer.tokenizer.model_max_length = sys.maxsize  # T5's positions are relative
     return parser.eval()
 
 
 def parse(parser: ChartParser, sentences: Iterable[Sequence[str]], tokens: int = 4000) -> list[str]:
     """The trees of sentences of at least one word each, in one line; ``tokens`` bounds a batch."""
-    examples = [Example(list(words)) for words in sentences]
+    reads_subwords = parser.pretrained_model is not None
+    examples = [Example(visible(words) if reads_subwords else list(words)) for words in sentences]
     trees = parser.parse(examples, subbatch_max_tokens=tokens)
     return [tree.pformat(margin=sys.maxsize) for tree in trees]
+
+
+def visible(words: Iterable[str]) -> list[str]:
+    """Words of which each has a sub-word: what tokenizers drop is left out, and "_" stands for nothing."""
+    kept = ("".join(c for c in word if c.isprintable() and c not in UNSEEN) for word in words)
+    return [word or "_" for word in kept]

@@ -16,6 +16,7 @@ from eval.oracles import parser
 from eval.oracles.treebanks import Bracketed
 from pipeline import checkpoint, training
 from pipeline.errors import InputError
+from pipeline.rehearsal.hub import write_parser
 from pipeline.store import _in_bf16
 from pipeline.trees import read_tree, spans
 
@@ -210,6 +211,34 @@ def test_a_file_of_benepar_can_be_the_source(world: Any, run_command: Any, tmp_p
     source.unlink()
     with pytest.raises(InputError, match=r"parser\.safetensors: no parser '.*parser\.pt'; run python -c"):
         parser.load(output["model"])
+
+
+@pytest.fixture(scope="module")
+def subwords(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A parser in the form of benepar_en3, which reads the sub-words of a small T5."""
+    folder = tmp_path_factory.mktemp("hub") / "benepar_en3"
+    texts = [text for text in world.texts if text.split == "train"]
+    write_parser(folder, texts, d_model=16, num_layers=1, num_heads=2, d_kv=8, d_ff=32)
+    parser.refer(folder / "parser.safetensors", str(folder))
+    return parser.load(folder / "parser.safetensors")
+
+
+def test_a_folder_as_benepar_publishes_it_can_be_the_source(world: Any, subwords: Any) -> None:
+    for words, tree in zip(words_of(world), parser.parse(subwords, words_of(world)), strict=True):
+        assert read_tree(tree).words == words
+        assert spans(tree), "even random weights find constituents"
+
+
+@pytest.mark.parametrize("word", r"\n \x00 \x7f \u200b \ufffd \u2581 \ufeff \u00ad \u0301".split())
+def test_words_without_a_subword_are_read_as_if_they_had_one(subwords: Any, word: str) -> None:
+    spelled = word.encode().decode("unicode_escape")
+    (tree,) = parser.parse(subwords, [["A", spelled, spelled, "pub", spelled]])
+    assert len(read_tree(tree).words) == 5
+
+
+def test_a_text_of_many_subwords_is_read(subwords: Any) -> None:
+    (tree,) = parser.parse(subwords, [["qxzvwjk" * 4] * 60])
+    assert len(read_tree(tree).words) == 60
 
 
 def german(path: Path, world: Any) -> Path:
