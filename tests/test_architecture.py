@@ -110,7 +110,8 @@ def test_the_top_level_holds_what_it_should() -> None:
 def texts() -> list[Path]:
     """Every text file that is part of the repository; what runs make is left out."""
     loose = [path for path in ROOT.iterdir() if path.is_file() and path.name in TOP]
-    folders = (".ci", "tests", "results/paper", "results/stored", *ROOMS)
+    loose += [path for kind in ("csv", "md") for path in (ROOT / "results/paper").glob(f"*.{kind}")]
+    folders = (".ci", "tests", "results/stored", *ROOMS)
     found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     return [path for path in (*loose, *found) if path.suffix in TEXTS and "__pycache__" not in path.parts]
 
