@@ -28,6 +28,10 @@ HPARAMS: dict[str, Any] = {  # benepar's defaults for a pretrained encoder
     "attention_dropout": 0.2, "relu_dropout": 0.1, "residual_dropout": 0.2, "char_lstm_input_dropout": 0.2,
     "predict_tags": True, "tag_loss_scale": 5.0, "force_root_constituent": True,
 }  # fmt: skip
+ROBERTA = {
+    "vocab_size": 50265, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "intermediate_size": 4096, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5,
+}  # fmt: skip
 LISTENER = {  # the tagger reads the vectors of a component that others read too
     "model": {
         "@architectures": "spacy.Tagger.v2",
@@ -37,32 +41,32 @@ LISTENER = {  # the tagger reads the vectors of a component that others read too
 
 
 def write_hub(folder: Path, texts: Sequence[Text]) -> None:
-    """Write all of them into ``folder``, by their hub names; ``texts`` have tags and trees."""
+    """Write all of them into ``folder``, by their hub names; ``texts`` have tags and trees.
+
+    The functions below write one each; ``sizes`` take the place of the real ones.
+    """
     write_gpt2(folder / "gpt2", texts)
     write_roberta(folder / "roberta-large", texts)
     write_parser(folder / "benepar_en3", texts)
     write_tagger(folder / "en_core_web_sm", texts)
 
 
-def write_gpt2(folder: Path, texts: Sequence[Text]) -> None:
+def write_gpt2(folder: Path, texts: Sequence[Text], **sizes: int) -> None:
     """GPT-2 small."""
     from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
-    config = GPT2Config()
+    config = GPT2Config(**sizes)
     tokenizer = byte_pairs([text.text for text in texts], config.vocab_size, last=["<|endoftext|>"])
     GPT2TokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
     torch.manual_seed(0)
     _save(GPT2LMHeadModel(config), folder)
 
 
-def write_roberta(folder: Path, texts: Sequence[Text]) -> None:
+def write_roberta(folder: Path, texts: Sequence[Text], **sizes: int) -> None:
     """RoBERTa large, as a masked language model without a pooler."""
     from transformers import RobertaConfig, RobertaForMaskedLM, RobertaTokenizerFast
 
-    config = RobertaConfig(
-        vocab_size=50265, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
-        intermediate_size=4096, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5,
-    )  # fmt: skip
+    config = RobertaConfig(**(ROBERTA | sizes))
     specials = ["<s>", "<pad>", "</s>", "<unk>"]
     tokenizer = byte_pairs([text.text for text in texts], config.vocab_size, first=specials, last=["<mask>"])
     RobertaTokenizerFast(tokenizer_object=tokenizer, model_max_length=512).save_pretrained(folder)
@@ -76,17 +80,13 @@ def _save(network: PreTrainedModel, folder: Path) -> None:
 
 
 def write_parser(folder: Path, texts: Sequence[Text], **sizes: int) -> None:
-    """benepar_en3, which reads T5 small: configuration, tokenizer and all weights, as benepar exports them.
-
-    Args:
-        sizes: of T5, where they are not those of the small one.
-    """
+    """benepar_en3, which reads T5 small: configuration, tokenizer and weights, as benepar exports them."""
     from benepar import decode_chart, nkutil
     from benepar.parse_chart import ChartParser
     from nltk import Tree
     from transformers import T5Config, T5TokenizerFast
 
-    config = T5Config(decoder_start_token_id=0, **sizes)  # otherwise of small sizes
+    config = T5Config(decoder_start_token_id=0, **sizes)
     pieces = unigrams([text.text for text in texts], 32000)
     tokenizer = T5TokenizerFast(tokenizer_object=pieces, model_max_length=512)
     for part in (config, tokenizer):
