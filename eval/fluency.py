@@ -7,18 +7,23 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.corpora.vocabulary import Vocabulary
+from pipeline.device import device
 from pipeline.language_model import LanguageModel
 
 
 class Teacher:
     """A judge of fluency. Words outside the corpus vocabulary count as UNK, as in the original.
 
+    A pretrained model reads on the GPU if there is one; a word-level one is small and stays on the CPU, so
+    that any machine repeats stored scores.
+
     Raises:
         InputError: the model is no teacher of this vocabulary.
     """
 
     def __init__(self, path: Path, vocabulary: Vocabulary) -> None:
-        self.model, self.vocabulary = LanguageModel.load(path, vocabulary=vocabulary.digest()), vocabulary
+        model, self.vocabulary = LanguageModel.load(path, vocabulary=vocabulary.digest()), vocabulary
+        self.model = model if model.word_level else model.to(device())
 
     def token_losses(self, texts: list[list[str]]) -> list[np.ndarray]:
         """Nats of every predicted token of each text, END included; one float64 array per text."""

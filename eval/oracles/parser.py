@@ -26,6 +26,7 @@ from torch import Tensor
 
 from eval.oracles.treebanks import ESCAPES, Bracketed
 from pipeline import checkpoint
+from pipeline.device import device
 from pipeline.errors import InputError
 from pipeline.training import Batches, TrainingSettings, train
 
@@ -177,7 +178,11 @@ def load(path: Path) -> ChartParser:
 
 
 def _pretrained(path: Path, source: str) -> ChartParser:
-    """A benepar model from its folder, its file, or benepar's own download folder; never unpickled."""
+    """A benepar model from its folder, its file, or benepar's own download folder; never unpickled.
+
+    It reads on the GPU if there is one; a parser trained here stays on the CPU, so that any machine repeats
+    what it has read.
+    """
     try:
         place = locate_model(source)
     except LookupError:
@@ -192,7 +197,7 @@ def _pretrained(path: Path, source: str) -> ChartParser:
         raise InputError(path, f"'{source}' is no parser of English", "give one with Penn Treebank labels")
     if parser.pretrained_model is not None and parser.retokenizer.is_t5:
         parser.retokenizer.tokenizer.model_max_length = sys.maxsize  # T5's positions are relative
-    return parser.eval()
+    return parser.to(device()).eval()
 
 
 def parse(parser: ChartParser, sentences: Iterable[Sequence[str]], tokens: int = 4000) -> list[str]:
