@@ -10,14 +10,17 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from pipeline.errors import InputError
 from pipeline.files import atomic, sha256
 from pipeline.progress import Progress
 
 TIMEOUT = 60  # seconds without an answer
+PATIENCE = 4  # the same, where nothing is wanted but a sign of life
 CHUNK = 1 << 16  # bytes
 
 
@@ -64,6 +67,23 @@ def fetch_files(base: str, destination: Path, sha256s: Mapping[str, str]) -> lis
     for name, partial in downloaded.items():
         os.replace(partial, destination / name)
     return [destination / name for name in sha256s]
+
+
+def reachable(url: str) -> bool:
+    """Whether the host of an address answers within a few seconds, whatever it says; asked once."""
+    parts = urlsplit(url)
+    return _answers(f"{parts.scheme}://{parts.netloc}/")
+
+
+@cache
+def _answers(host: str) -> bool:
+    try:
+        urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=PATIENCE).close()
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    return True
 
 
 def _missing(destination: Path, sha256s: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import yaml
@@ -70,6 +71,11 @@ def parse_override(word: str) -> Settings:
     for key in reversed(path.split(".")):
         nested = {key: nested}
     return dict(nested)
+
+
+def overridden(scale: str, words: Iterable[str]) -> Settings:
+    """All settings of a scale, with the overrides of ``--set``."""
+    return resolve(scale, reduce(merged, map(parse_override, words), {}))
 
 
 def differences(settings: Settings, other: Settings, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -164,10 +170,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="override a setting")
     parser.add_argument("--diff-paper", action="store_true", help="print only what differs from the paper")
     options = parser.parse_args(words)
-    overrides: Settings = {}
-    for word in options.set:
-        overrides = merged(overrides, parse_override(word))
-    settings = resolve(options.scale, overrides)
+    settings = overridden(options.scale, options.set)
     if not options.diff_paper:
         print(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), end="")
         return

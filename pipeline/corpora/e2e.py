@@ -54,8 +54,13 @@ def read_e2e(folder: Path, form: Form, keep_newline: bool = False) -> dict[str, 
     Raises:
         InputError: a file is missing, damaged, not UTF-8 or empty, or a row does not parse.
     """
-    paths = {split: _find(folder, form, name) for split, name in FILES[form].items()}
+    paths = e2e_files(folder, form)
     return {split: _read_split(path, split, form, keep_newline) for split, path in paths.items()}
+
+
+def e2e_files(folder: Path, form: Form) -> dict[str, Path]:
+    """The file of each split, wherever :func:`read_e2e` looks; InputError if one is missing."""
+    return {split: _find(folder, form, name) for split, name in FILES[form].items()}
 
 
 def download_e2e(destination: Path) -> list[Path]:

@@ -43,7 +43,7 @@ def read_rocstories(data: Path) -> list[Text]:
             damaged, not UTF-8 or empty.
     """
     stories: dict[str, _Story] = {}
-    for path in _files(data):
+    for path in story_files(data):
         found = list(_stories(path))
         if not found:
             raise InputError(path, "no stories", "fetch the file again, or take it away")
@@ -56,7 +56,8 @@ def read_rocstories(data: Path) -> list[Text]:
     return [_text(i, "valid" if i in valid else "train", story.sentences) for i, story in kept.items()]
 
 
-def _files(data: Path) -> list[Path]:
+def story_files(data: Path) -> list[Path]:
+    """The CSV files of stories in a data folder; InputError if there is none."""
     folder = data / FOLDER
     found = [path for pattern in ("*.csv", "*.csv.gz") for path in folder.glob(pattern)]
     if not found:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.fetch import fetch, fetch_files
+from pipeline.fetch import fetch, fetch_files, reachable
 
 CONTENT = {"train.csv": b"mr,ref\r\n", "dev.csv": b"mr,ref\n"}
 SHA256S = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
@@ -163,3 +163,32 @@ def serving(handler: type[Breaking], **attributes: object) -> Iterator[tuple[str
 def files(folder: Path) -> dict[str, bytes]:
     """What a folder holds, hidden files too; nothing if there is none."""
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
+
+
+# --- signs of life
+
+
+def test_a_host_is_reachable_if_it_answers_anything(address: str) -> None:
+    assert reachable(address)
+    assert reachable(address.replace("data.zip", "no such file"))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "https://no-such-host.invalid/x", "nothing", ""])
+def test_what_does_not_answer_is_not_reachable(url: str) -> None:
+    assert not reachable(url)
+
+
+def test_a_host_is_asked_once(archive: Path) -> None:
+    asked: list[str] = []
+
+    class Counting(Quiet):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            super().do_HEAD()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        for name in ("a", "b", "a"):
+            assert reachable(f"http://127.0.0.1:{server.server_port}/{name}")
+        server.shutdown()
+    assert asked == ["/"]
