@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("pipeline", "diffusion_lm", "baselines", "eval")
 TOP = {
     *"Snakefile environment.yml pyproject.toml requirements.lock Makefile README.md LICENSE".split(),
-    *".ci .gitattributes .gitignore profiles results tests".split(),
+    *".ci .gitattributes .gitignore results tests".split(),
     *ROOMS,
 }
 NOT_OURS = re.compile(r"\..+|__pycache__|.+\.egg-info|build")  # what tools leave behind

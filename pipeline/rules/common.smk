@@ -64,6 +64,9 @@ shell.prefix(
 
 if workflow.is_main_process:
     clear_stale_lock()
+    if workflow.dag_settings:  # there are none while the workflow is only linted
+        # Outputs are written whole or not at all, so what a killed run was making is simply made again.
+        workflow.dag_settings.force_incomplete = True
 
 
 def start_run():
