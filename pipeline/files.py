@@ -109,8 +109,7 @@ def require_file(path: Path, what: str = "") -> None:
         InputError: it is not there, or is something else.
     """
     if not path.is_file():
-        found = "not a file" if path.exists() else "no such file"
-        raise InputError(path, f"{found}{what}", "make it first, or correct the path")
+        raise InputError(path, f"no such file{what}", "make it first, or correct the path")
 
 
 def read_lines(path: Path) -> list[str]:
@@ -153,13 +152,13 @@ def parse_json(text: str, where: str | Path) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         where = f"{where}:{error.lineno}" if "\n" in text else where
-        raise InputError(where, f"not JSON ({error.msg})", "mend it") from None
+        raise InputError(where, f"not JSON ({error.msg})", "mend the file") from None
     except RecursionError:
-        raise InputError(where, "not JSON of ours (nested too deep)", "mend it") from None
+        raise InputError(where, "not JSON of ours (nested too deep)", "mend the file") from None
     except UnicodeEncodeError:
         raise InputError(where, "holds half a character (a lone surrogate)", "write it as UTF-8") from None
     except ValueError as error:
-        raise InputError(where, f"not JSON ({error})", "mend it") from None
+        raise InputError(where, f"not JSON ({error})", "mend the file") from None
     return value
 
 

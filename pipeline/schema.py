@@ -27,7 +27,7 @@ def load(name: str) -> Settings:
     path = FOLDER / name
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is
     try:
-        found = yaml.load("\n".join(read_lines(path)), loader)
+        found = loader("\n".join(read_lines(path))).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(path, f"not YAML ({str(error).splitlines()[0]})", "mend the file") from None
     if not isinstance(found, dict):

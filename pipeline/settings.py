@@ -65,7 +65,7 @@ def parse_override(word: str) -> Settings:
     if not equals:
         raise InputError(f"--set {word}", "not key=value", "write e.g. --set samples.length=5")
     try:
-        nested: Any = yaml.safeload(value)
+        nested: Any = yaml.safe_load(value)
     except (yaml.YAMLError, RecursionError):
         raise InputError(f"--set {word}", "the value is not YAML", "quote it") from None
     for key in reversed(path.split(".")):

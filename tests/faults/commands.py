@@ -6,6 +6,7 @@ A miniature of every file that the workflow makes comes from its own command lin
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import os
@@ -47,11 +48,16 @@ class Call:
 
 @cache
 def preload() -> None:
-    """Import what the commands import, so that a child has it at once."""
+    """Import what the commands import, so that a child has it at once.
+
+    No garbage is collected from then on: that would copy every page that a child shares with us.
+    """
+    gc.disable()
     for name in (*HEAVY, *modules()):
         with contextlib.suppress(ImportError), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module(name)
+    gc.freeze()
 
 
 def modules() -> list[str]:

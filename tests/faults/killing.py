@@ -154,7 +154,7 @@ def read_whole(path: Path, kind: str) -> None:
     elif path.suffix == ".safetensors":
         from safetensors import safe_open
 
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             assert file.metadata(), path
     else:
         assert path.read_text(encoding="utf-8").endswith("\n"), path

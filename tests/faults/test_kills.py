@@ -15,7 +15,7 @@ from tests.faults.killing import Killer, Wholeness, finished_twice, same_tables,
 from tests.workflow.test_dag import MINIATURE
 
 UNDISTURBED = "DLM_UNDISTURBED"  # a folder with the tables of a demo run that nothing disturbed
-FILES = ("samples/length/ft_sample/seed0.jsonl", "samples/infilling/human/seed0.jsonl")
+FILES = ("samples/length/human/seed0.jsonl", "samples/infilling/human/seed0.jsonl")
 
 
 def killed_run(folder: Path, words: tuple[str, ...], kills: int, most_jobs: int) -> Killer:

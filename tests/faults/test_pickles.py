@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,10 +25,9 @@ def created(tmp_path: Path) -> Path:
     return tmp_path / "created"
 
 
-def test_the_pickle_of_these_tests_does_what_it_must_not(created: Path) -> None:
-    import pickle
-
-    pickle.loads(pickled(created))
+def test_the_pickle_of_these_tests_does_what_it_must_not(tmp_path: Path, created: Path) -> None:
+    (tmp_path / "file").write_bytes(pickled(created))
+    subprocess.run([sys.executable, "-m", "pickle", tmp_path / "file"], check=True, capture_output=True)
     assert created.is_dir()
 
 
