@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from pipeline.corpora.grammar import LEAF
 from pipeline.corpora.grammar_rules import UNIVERSAL
@@ -76,7 +77,8 @@ def write_roberta(folder: Path, texts: Sequence[Text], **sizes: int) -> None:
 
 def _save(network: PreTrainedModel, folder: Path) -> None:
     """In half precision, which is read as single: half the time and space."""
-    network.to(torch.bfloat16).save_pretrained(folder)
+    nn.Module.to(network, torch.bfloat16)
+    network.save_pretrained(folder)
 
 
 def write_parser(folder: Path, texts: Sequence[Text], **sizes: int) -> None:
