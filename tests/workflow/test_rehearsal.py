@@ -80,6 +80,7 @@ METHODS = resolve("paper")["methods"]
 CELLS = {(task, name) for name, method in METHODS.items() for task in method["tasks"]}
 
 
+@pytest.mark.slow
 @pytest.mark.rehearsal
 @pytest.mark.parametrize("name", ["control", "composition", "infilling"])
 def test_every_method_has_a_number_in_every_task_it_runs(rehearsed: Path, name: str) -> None:
@@ -88,6 +89,7 @@ def test_every_method_has_a_number_in_every_task_it_runs(rehearsed: Path, name: 
     assert {cell for cell in CELLS if cell[0] in {row["task"] for row in found}} <= told
 
 
+@pytest.mark.slow
 @pytest.mark.rehearsal
 def test_every_cell_has_its_cost_and_both_judges_are_measured(rehearsed: Path) -> None:
     assert {(row["task"], row["method"]) for row in rows(rehearsed, "cost")} == CELLS
@@ -98,6 +100,7 @@ def test_every_cell_has_its_cost_and_both_judges_are_measured(rehearsed: Path) -
     }
 
 
+@pytest.mark.slow
 @pytest.mark.rehearsal
 def test_the_number_of_candidates_and_what_numbers_depend_on_are_told(rehearsed: Path) -> None:
     assert rows(rehearsed, "mbr_sizes")
