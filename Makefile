@@ -5,17 +5,18 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: help venv reproduce rehearse-paper lint test test-faults validate
+.PHONY: help venv reproduce rehearse-paper lint test test-faults test-slurm validate
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make reproduce  run the demo scale: train, generate, score, tables and report in results/demo'
-	@echo 'make test       lint, formatting, types, workflow lint and tests'
-	@echo 'make test-faults  malformed inputs of every command, full disks, killed jobs (as root; about an hour)'
-	@echo 'make rehearse-paper  every job of scale=paper on little data with models of random weights, at most 20 minutes'
-	@echo 'make lint       the same without the tests'
-	@echo 'make validate   check the stored results: hashes, coverage, selection, tables, signatures'
-	@echo 'make venv       only make or update .venv'
+	@echo 'make reproduce       run the demo scale: train, generate, score, tables and report in results/demo'
+	@echo 'make test            lint, formatting, types, workflow lint and tests'
+	@echo 'make lint            the same without the tests'
+	@echo 'make test-faults     malformed inputs of every command, full disks, killed jobs (as root; about an hour)'
+	@echo 'make test-slurm      a SLURM of one node runs the workflow (as root, with slurm-wlm and munge installed)'
+	@echo 'make rehearse-paper  every job of scale=paper on little data with models of random weights'
+	@echo 'make validate        check the stored results: hashes, coverage, selection, tables, signatures'
+	@echo 'make venv            only make or update .venv'
 
 venv: .venv/.installed
 
@@ -55,3 +56,6 @@ test: lint
 
 test-faults: venv
 	$(call step,faults,$(BIN)/python -m pytest -m 'faults or not faults' tests/faults)
+
+test-slurm: venv
+	$(call step,slurm,$(BIN)/python -m pytest -m slurm)

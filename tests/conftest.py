@@ -15,12 +15,21 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.workflow.slurm import missing
+
 # Set before anything loads torch or numpy, and inherited by the commands that tests start.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
 
 DATA = "DLM_DATA"
-deselected = pytest.StashKey[int]()
+# Marks of tests that not every machine can run: what to say of them where it cannot.
+NEEDS = {
+    "real_data": ""
+    if os.environ.get(DATA)
+    else f"on the real corpora; run them with {DATA}=<folder of corpora>",
+    "slurm": f"on a real SLURM; this machine lacks {missing()} for them" if missing() else "",
+}
+deselected = pytest.StashKey[dict[str, int]]()
 
 
 class Ran(NamedTuple):
@@ -73,22 +82,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[deselected] = 0
+    config.stash[deselected] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests on real corpora when there are none."""
-    if os.environ.get(DATA):
-        return
-    left_out = [item for item in items if item.get_closest_marker("real_data")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("real_data")]
-        config.stash[deselected] = len(left_out)
+    """Leave out the tests that this machine cannot run."""
+    for mark in filter(NEEDS.get, NEEDS):
+        if left_out := [item for item in items if item.get_closest_marker(mark)]:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if not item.get_closest_marker(mark)]
+            config.stash[deselected][mark] = len(left_out)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In a worker of pytest-xdist: hand the count to the process that prints the summary."""
+    """In a worker of pytest-xdist: hand the counts to the process that prints the summary."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["deselected"] = session.config.stash[deselected]
@@ -96,13 +103,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
-    """In that process: every worker collects the same tests, so one count is enough."""
+    """In that process: every worker collects the same tests, so one worker's counts are enough."""
     config, output = node.config, getattr(node, "workeroutput", None) or {}
-    config.stash[deselected] = max(config.stash[deselected], output.get("deselected", 0))
+    config.stash[deselected] |= output.get("deselected", {})
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was not tested, and how to test it."""
-    if count := config.stash[deselected]:
+    if counts := config.stash[deselected]:
         terminalreporter.write_sep("-", "not tested")
-        terminalreporter.line(f"{count} tests on the real corpora; run them with {DATA}=<folder of corpora>")
+        for mark, count in counts.items():
+            terminalreporter.line(f"{count} tests {NEEDS[mark]}")

@@ -116,7 +116,7 @@ rule pplm_batching:
         csv=f"{RESULTS}/tables/pplm_batching.csv",
         markdown=f"{RESULTS}/tables/pplm_batching.md",
     params:
-        spec=spec(
+        spec=lambda wildcards: spec(  # where PPLM is configured
             name="pplm",
             method={key: value for key, value in METHODS["pplm"].items() if key != "tasks"},
             sizes=[1, 2, 4, 8, 16, 32, 64],
