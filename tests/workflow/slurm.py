@@ -67,7 +67,7 @@ class Node:
         """Start a daemon in the foreground, as a child of the tests."""
         with (self.folder / f"{name}.out").open("ab") as out:
             self.daemons[name] = subprocess.Popen(
-                ["nice", "-n", "5", name, *words], user=user, stdout=out, stderr=subprocess.STDOUT, cwd="/"
+                [name, *words], user=user, stdout=out, stderr=subprocess.STDOUT, cwd="/"
             )
 
     def stop(self, name: str) -> None:
@@ -110,7 +110,7 @@ def one_node(folder: Path) -> Iterator[Node]:
     Raises:
         RuntimeError: the machine belongs to a running SLURM.
     """
-    if "UP" in ask("scontrol", "ping"):
+    if "is UP" in ask("scontrol", "ping"):
         raise RuntimeError("this machine has a SLURM that runs already")
     for name in ("state", "spool"):
         (folder / name).mkdir()
