@@ -1,17 +1,20 @@
 # What all stages need: the resolved settings, the interpreter, and the words of a command line.
 # Each stage passes `spec` (just the settings its stage reads) and `code` (a fingerprint of the modules it
 # reaches) as parameters, so that Snakemake reruns exactly what a change concerns.
+import atexit
 import json
 import re
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from eval.layout import CHEATERS
 from pipeline.command import exit_codes
 from pipeline.errors import InputError, nearest
 from pipeline.fingerprint import fingerprint
+from pipeline.plan import print_totals
 from pipeline.running import clear_stale_lock, errors, hold_lock, require_writable
 from pipeline.settings import merged, resolve, tuning
 from pipeline.tasks import INFILLING, SEMANTIC_CONTENT, SYNTAX, UNCONDITIONAL, parts
@@ -28,6 +31,8 @@ except InputError as error:
     sys.exit(2)
 
 RESULTS = f"results/{S['scale']}"
+# A rule without outputs whose benchmark exists would count as done, so theirs have names of their own.
+STARTED = time.strftime("%Y-%m-%dT%H.%M.%S")
 ENVIRONMENT = "../../environment.yml"
 SEEDS = S["seeds"]
 METHODS = S["methods"]
@@ -80,6 +85,10 @@ def show_errors():
     """Repeat at the end what ended jobs: Snakemake's own report of them is long."""
     for line in errors(Path(RESULTS)):
         print(line, file=sys.stderr)
+
+
+if workflow.output_settings.dryrun:
+    atexit.register(print_totals, workflow)  # Snakemake has no hook at the end of a dry run
 
 
 wildcard_constraints:
@@ -256,7 +265,12 @@ def cost_files():
         if name.split("/")[1] not in NOT_METHODS
     }
     read = {file for method in METHODS.values() for files in method["tasks"].values() for file in files.values()}
-    return samples | {f"models/{name}": model(name) for name in sorted(read | scoring_models())}
+    reports = sorted(Path("results/slurm").glob("efficiency*.csv"))  # of earlier runs on a cluster
+    return {
+        **samples,
+        **{f"models/{name}": model(name) for name in sorted(read | scoring_models())},
+        **{f"efficiency/{report.stem}": str(report) for report in reports},
+    }
 
 
 def scoring_models():

@@ -106,6 +106,8 @@ rule store:
         scale=S["scale"],
     log:
         f"{RESULTS}/logs/store.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/store/{STARTED}.jsonl"
     conda:
         ENVIRONMENT
     shell:

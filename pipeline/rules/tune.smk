@@ -104,6 +104,8 @@ rule tune:
         expand(f"{RESULTS}/tuning/{{task}}.md", task=TUNING["trials"]),
     log:
         f"{RESULTS}/logs/tune.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tune/{STARTED}.jsonl"
     conda:
         ENVIRONMENT
     shell:
