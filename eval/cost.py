@@ -1,10 +1,11 @@
 """What the results cost: time, passes and tuning of every method, and the training of every model.
 
 python -m eval.cost --spec SPEC --input samples/CELL=FILE ... models/NAME=FILE ... \\
-    --output csv=FILE training_csv=FILE markdown=FILE
+    [efficiency/NAME=FILE ...] --output csv=FILE training_csv=FILE markdown=FILE
 
-A CELL is ``task/method/seed0``. SPEC holds ``trials``: how many settings were tried, by task and method.
-Times are those in the files' sidecars: of the run that made a file, also where it came from the store.
+A CELL is ``task/method/seed0``; ``efficiency`` are reports of SLURM runs. SPEC holds ``trials``: how many
+settings were tried, by task and method. Times and memory are those in the files' sidecars: of the run that
+made a file, also where it came from the store.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from eval.efficiency import Efficiency, efficiencies
 from eval.layout import METHOD_ORDER, TASKS, ordered
 from eval.markdown import markdown_table
 from eval.select import cells
@@ -26,14 +28,20 @@ from pipeline.records import Sample, read_records
 from pipeline.stored import read_sidecar
 
 NAN = float("nan")
+MEMORY = ("MB", "MB of GPU")
 _SAMPLING = (
     "seconds: per text, with loading the model; tokens, passes: mean per text;\n"
-    "trials: settings that `snakemake tune` tries."
+    "trials: settings that `snakemake tune` tries; MB: the most that a job held; –: nobody wrote it down."
 )
 _TRAINING = "texts: steps times batch; seconds: of the job (since its last start); –: not trained here."
+_EFFICIENCY = (
+    "Asked of the cluster and used by jobs: cores on average, memory of the job that came closest to its\n"
+    "limit. Too much asked means waiting longer, too little means being killed."
+)
 _HEADERS = (
-    ["task", "method", "texts", "seconds", "forward tokens", "backward passes", "trials", "device"],
-    ["model", "steps", "batch", "texts", "seconds", "device"],
+    ["task", "method", "texts", "seconds", "forward tokens", "backward passes", "trials", *MEMORY, "device"],
+    ["model", "steps", "batch", "texts", "seconds", *MEMORY, "device"],
+    ["rule", "jobs", "hours", "cores asked", "used", "MB asked", "used"],
 )
 
 
@@ -47,6 +55,8 @@ class Cost(NamedTuple):
     forward_tokens: float
     backward_passes: float
     tuning_trials: int
+    peak_memory_mb: int | None
+    peak_gpu_memory_mb: int | None
     device: str
 
 
@@ -65,6 +75,8 @@ class Training(NamedTuple):
     batch_size: int | None
     texts: int | None
     seconds: float
+    peak_memory_mb: int | None
+    peak_gpu_memory_mb: int | None
     device: str
 
 
@@ -98,8 +110,16 @@ def _cost(task: str, method: str, jobs: Sequence[Made], trials: int) -> Cost:
         forward_tokens=sum(sample.forward_tokens for sample in samples) / len(samples),
         backward_passes=sum(sample.backward_passes for sample in samples) / len(samples),
         tuning_trials=trials,
+        peak_memory_mb=_most(jobs, "peak_memory_mb"),
+        peak_gpu_memory_mb=_most(jobs, "peak_gpu_memory_mb"),
         device=", ".join(sorted({job.run["device"] for job in jobs} - {""})),
     )
+
+
+def _most(jobs: Sequence[Made], key: str) -> int | None:
+    """The largest value of all jobs; None: one of them does not tell."""
+    found = [value for job in jobs if (value := job.run.get(key)) is not None]
+    return max(found) if len(found) == len(jobs) else None
 
 
 def training_cost(name: str, path: Path) -> Training:
@@ -110,7 +130,8 @@ def training_cost(name: str, path: Path) -> Training:
     given = settings.get("training", settings.get("model", {})) if trained else {}
     steps, batch_size = given.get("steps"), given.get("batch_size")
     texts = None if steps is None or batch_size is None else steps * batch_size
-    return Training(name, steps, batch_size, texts, run["seconds"], run["device"])
+    peaks = run.get("peak_memory_mb"), run.get("peak_gpu_memory_mb")
+    return Training(name, steps, batch_size, texts, run["seconds"], *peaks, run["device"])
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -120,13 +141,16 @@ def _run(path: Path) -> dict[str, Any]:
     return absent | read_sidecar(sidecar) if sidecar.is_file() else absent
 
 
-def cost_markdown(costs: Sequence[Cost], trainings: Sequence[Training]) -> str:
-    """Both tables with their legends."""
-    sampling, training = (
+def cost_markdown(
+    costs: Sequence[Cost], trainings: Sequence[Training], used: Sequence[Efficiency] = ()
+) -> str:
+    """The tables with their legends; that of the cluster where something ran on one."""
+    sampling, training, cluster = (
         markdown_table(header, [[*map(told, row)] for row in rows])
-        for header, rows in zip(_HEADERS, (costs, trainings), strict=True)
+        for header, rows in zip(_HEADERS, (costs, trainings, used), strict=True)
     )
-    parts = ("### Cost of the texts", _SAMPLING, sampling, "### Cost of training", _TRAINING, training)
+    parts = ["### Cost of the texts", _SAMPLING, sampling, "### Cost of training", _TRAINING, training]
+    parts += ["### Use of the cluster", _EFFICIENCY, cluster] if used else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -148,13 +172,14 @@ def _csv(rows: Sequence[Cost] | Sequence[Training], columns: Sequence[str]) -> s
 
 
 def main(job: Job) -> None:
-    """Write both tables."""
+    """Write the tables."""
     costs = sampling_costs(cells(job.inputs, "samples").values(), job.spec["trials"])
     models = sorted(cells(job.inputs, "models").items())
     trainings = [training_cost(name, path) for name, path in models]
     write_text(job.outputs["csv"], _csv(costs, Cost._fields))
     write_text(job.outputs["training_csv"], _csv(trainings, Training._fields))
-    write_text(job.outputs["markdown"], cost_markdown(costs, trainings))
+    used = efficiencies(path for _, path in sorted(cells(job.inputs, "efficiency").items()))
+    write_text(job.outputs["markdown"], cost_markdown(costs, trainings, used))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import resource
 import socket
 import sys
 import time
@@ -54,6 +55,7 @@ def write_sidecar(
             "python": platform.python_version(),
             "host": socket.gethostname(),
             "device": _device(),
+            **_peaks(),
             "start": began,
             "seconds": round(time.monotonic() - clock, 3),
             "restored": False,
@@ -96,5 +98,19 @@ def _modules(spec: Mapping[str, Any]) -> list[str]:
 
 
 def _device() -> str:
+    return _cuda().get_device_name() if _cuda() else "cpu"
+
+
+def _cuda() -> Any:
+    """``torch.cuda`` where this process could use a GPU."""
     torch = sys.modules.get("torch")
-    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "cpu"
+    return torch.cuda if torch and torch.cuda.is_available() else None
+
+
+def _peaks() -> dict[str, int | None]:
+    """The most memory that this process held, in MB: its own, and the GPU's."""
+    unit = 1024**2 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes there, KB on Linux
+    return {
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit,
+        "peak_gpu_memory_mb": _cuda().max_memory_allocated() // 1024**2 if _cuda() else None,
+    }

@@ -55,7 +55,7 @@ def store(scale: str) -> list[Path]:
                     "signature": f"{run['signature']}/{name}",
                     **_keep(source, path, target),
                     "settings": {k: v for k, v in run["settings"].items() if k not in LOCAL},
-                    **{key: run[key] for key in SIDECAR_KEYS},
+                    **{key: run.get(key) for key in SIDECAR_KEYS},
                 }
     write_json(target / INDEX, dict(sorted(entries.items())))
     return [stored_file(target, name) for name in sorted(entries)]

@@ -23,7 +23,7 @@ from pipeline.schema import read_checked
 STORED = Path("results/stored")
 INDEX = "signatures.json"
 JUDGE = re.compile(r"models/((judge\d+_\w+|teacher|story_encoder|human_texts)\.safetensors)")
-SIDECAR_KEYS = ("packages", "device", "seconds")
+SIDECAR_KEYS = ("packages", "device", "seconds", "peak_memory_mb", "peak_gpu_memory_mb")
 COMPUTED = ("annotated.jsonl",)  # made by a network, so equal jobs need not give equal bytes
 _TEXT = {"type": "string"}
 _RUN = {"settings": {"type": "object"}, "seconds": {"type": "number"}, "device": _TEXT, "signature": _TEXT}
@@ -87,7 +87,7 @@ def restore(outputs: Mapping[str, Path], own: str) -> dict[str, Any] | None:
         with atomic(path) as temporary:
             temporary.write_bytes(read_bytes(stored))
     sys.stderr.write(f"using stored {', '.join(map(str, outputs.values()))}\n")
-    return {key: run[key] for key in SIDECAR_KEYS}
+    return {key: run.get(key) for key in SIDECAR_KEYS}
 
 
 def _stored(path: Path) -> tuple[Path, dict[str, Any]]:

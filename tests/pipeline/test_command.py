@@ -38,7 +38,16 @@ if __name__ == "__main__":
 GOOD = ["--spec", '{"times": 2}', "--input", "text=in.txt", "--output", "echo=out.txt"]
 SIDECAR = {
     *("schema", "command", "signature", "settings", "inputs", "outputs", "code", "packages", "python"),
-    *("host", "device", "start", "seconds", "restored", "network_calls"),
+    *(
+        "host",
+        "device",
+        "peak_memory_mb",
+        "peak_gpu_memory_mb",
+        "start",
+        "seconds",
+        "restored",
+        "network_calls",
+    ),
 }
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -78,6 +87,7 @@ def test_success_writes_the_output_and_its_sidecar(toy: Run, tmp_path: Path) -> 
     assert sidecar["inputs"]["text"]["sha256"] == hashlib.sha256(b"ab").hexdigest()
     assert sidecar["command"] == ["toy.py", *GOOD]
     assert sidecar["network_calls"] == 0
+    assert 5 < sidecar["peak_memory_mb"] < 5000 and sidecar["peak_gpu_memory_mb"] is None
     assert sidecar["restored"] is False
     assert sidecar["packages"]["torch"].startswith("2.")
 

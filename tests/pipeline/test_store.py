@@ -22,7 +22,7 @@ from pipeline.files import write_text
 from pipeline.provenance import write_sidecar
 from pipeline.records import Sample, Target, read_records, write_records
 from pipeline.store import main, store
-from pipeline.stored import INDEX, restore, signature, signature_of, stored_file
+from pipeline.stored import INDEX, SIDECAR_KEYS, restore, signature, signature_of, stored_file
 
 WEIGHTS = {"w": torch.tensor([0.1, 1 / 3, 2.0]), "ids": torch.tensor([1, 300])}
 FOLDER, STORED = Path("results/x"), Path("results/stored/x")
@@ -435,12 +435,13 @@ def test_a_restored_result_has_a_sidecar_as_if_it_were_made(monkeypatch: pytest.
 def spent(path: Path) -> dict[str, Any]:
     """Which run a sidecar is of, by what a copy would change."""
     run = json.loads(path.with_name(path.name + ".run.json").read_text())
-    return {key: run[key] for key in ("seconds", "device", "packages", "restored")}
+    return {key: run[key] for key in (*SIDECAR_KEYS, "restored")}
 
 
 def long_ago(sidecar: Path) -> dict[str, Any]:
     """Make it the sidecar of a long run elsewhere."""
     other = {"seconds": 4321.5, "device": "another", "packages": {"torch": "1.0"}}
+    other |= {"peak_memory_mb": 9876, "peak_gpu_memory_mb": 543}
     sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | other))
     return other
 
@@ -463,6 +464,18 @@ def test_a_restored_result_keeps_the_time_device_and_packages_of_the_run_that_ma
         assert (STORED / INDEX).read_bytes() == index
     assert run(monkeypatch, {"seed": 3, "use_stored": False})[0] == 1
     assert spent(SAMPLES)["seconds"] < 60 and not spent(SAMPLES)["restored"]
+
+
+def test_an_entry_from_before_memory_was_noted_is_restored_without() -> None:
+    own = train()
+    store("x")
+    index = json.loads((STORED / INDEX).read_text())
+    for entry in index.values():
+        del entry["peak_memory_mb"], entry["peak_gpu_memory_mb"]
+    (STORED / INDEX).write_text(json.dumps(index))
+    MODEL.unlink()
+    restored = restore({MODEL.stem: MODEL}, own)
+    assert restored and restored["seconds"] is not None and restored["peak_memory_mb"] is None
 
 
 def test_several_outputs_of_one_job_keep_its_time() -> None:
