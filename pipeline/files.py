@@ -14,11 +14,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pipeline.errors import InputError
 
-Json = TypeVar("Json")
 HOST = platform.node()
 KINDS: dict[type, str] = {dict: "object", list: "list"}
 SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust tell an error of the system
@@ -128,7 +127,7 @@ def read_lines(path: Path) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def read_json(path: Path, kind: type[Json] = object) -> Json:
+def read_json(path: Path, kind: type = object) -> Any:
     """Parse one JSON document, which must be a ``kind`` (dict, list).
 
     Raises:

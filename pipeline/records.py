@@ -111,6 +111,7 @@ class Likelihood:
     """
 
     SCHEMA: ClassVar[str] = "likelihood/1"
+    KEY: ClassVar[tuple[str, ...]] = ("text_id",)
     text_id: str
     tokens: int
     terms: dict[str, float]
@@ -154,7 +155,7 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     return records
 
 
-def _check_distinct(path: Path, records: Sequence[Text | Target | Sample | Score]) -> None:
+def _check_distinct(path: Path, records: Sequence[AnyRecord]) -> None:
     lines: dict[tuple[Any, ...], int] = {}
     for number, record in enumerate(records, 1):
         key = tuple(getattr(record, name) for name in record.KEY)

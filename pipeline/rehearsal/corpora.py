@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.corpora.anlg import DEV, TEST, TEST_REFERENCES
 from pipeline.corpora.anlg import FOLDER as ANLG
@@ -60,9 +61,9 @@ def write_corpora(folder: Path) -> None:
 
 def _write_targets(folder: Path, texts: Sequence[Text]) -> None:
     """The sentences in their frame of START, newline and END, with tags, and a span or a field and value."""
-    rows = defaultdict(list)
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for text in texts:
-        framed = {"words_": ["START", *text.tokens, "\n", "END"]}
+        framed: dict[str, Any] = {"words_": ["START", *text.tokens, "\n", "END"]}
         tagged = {"pos": ["START", *(text.tags or []), "PROPN", "END"], **framed}
         rows["target_pos"].append(tagged)
         rows["target_spans"].append({**framed, "spans": [list(spans(text.tree or "")[0])]})
