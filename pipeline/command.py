@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,11 @@ from pipeline.stored import LOCAL, restore, signature
 
 
 class Spec(dict[str, Any]):
-    """Settings of a stage; asking for one that was not given is bad input."""
+    """Settings of a stage, and mappings within; asking for one that was not given is bad input."""
+
+    def __init__(self, *settings: Mapping[str, Any], **more: Any) -> None:
+        given = dict(*settings, **more)
+        super().__init__({k: Spec(value) if isinstance(value, dict) else value for k, value in given.items()})
 
     def __missing__(self, key: str) -> NoReturn:
         raise InputError("--spec", f"'{key}' is missing", nearest(key, self))

@@ -135,7 +135,7 @@ def read_json(path: Path, kind: type = object) -> Any:
     """
     value = parse_json("\n".join(read_lines(path)), path)
     if not isinstance(value, kind):
-        raise InputError(path, f"holds no JSON {KINDS[kind]}", "mend the file, or make it again")
+        raise InputError(path, f"not a JSON {KINDS[kind]}", "mend the file, or make it again")
     return value
 
 

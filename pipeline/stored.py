@@ -32,7 +32,7 @@ _OUTPUT = {
     "properties": {"path": _TEXT, "sha256": {"type": ["string", "null"]}},
 }
 _SIDECAR = {
-    "required": ["settings", "outputs", "seconds", "device"],
+    "required": ["settings", "seconds", "device"],
     "properties": _RUN
     | {"outputs": {"type": "object", "additionalProperties": {"type": "object"} | _OUTPUT}},
 }
@@ -117,7 +117,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         InputError: it is not of that form.
     """
     run = read_checked(path, _SIDECAR)
-    return run if "signature" in run else {**run, "outputs": {}}
+    return {"outputs": {}, **run} if "signature" in run else {**run, "outputs": {}}
 
 
 def stored_file(folder: Path, name: str) -> Path:

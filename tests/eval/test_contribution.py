@@ -178,7 +178,7 @@ BAD: dict[str, tuple[list[Line] | bytes, str]] = {
     ),
     "absent task": ([{**WHOLE[0], "task": "infilling"}], ":1: there are no targets of infilling here; "),
     "not UTF-8": (as_bytes(WHOLE) + b'{"target_id": "\xff"}', ":11: not UTF-8; save the file as UTF-8"),
-    "half a character": ([{**WHOLE[0], "text": "\ud800"}], ":1: key 'text' holds half a character; "),
+    "half a character": ([{**WHOLE[0], "text": "\ud800"}], ":1: holds half a character (a lone surrogate); "),
     "empty": (b"", ": empty; write one JSON object with target_id and text in each line"),
     "an empty line": (b"\n" + as_bytes(WHOLE), ":1: not JSON ("),
     "no object": (b"[1]\n", ":1: not a JSON object; "),

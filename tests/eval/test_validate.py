@@ -177,7 +177,7 @@ DAMAGED: dict[Callable[[Path], None], str] = {
     lost_row: "tables/infilling.csv: lacks 1 rows, the first infilling left_only all first CIDEr; ",
     cut_record: f"scores/{OURS}.gz:6: not JSON (",
     missing_target: f"samples/{OURS}.gz: ours: 0 samples of target 'length-4', seed 0, others 3; ",
-    repeated: f"samples/{OURS}.gz: ours: 2 times target 'length-3', sample 0, seed 0; ",
+    repeated: f"samples/{OURS}.gz:2: ours, length, length-3, 0, 0 stands in line 1 already; ",
     other_choice: f"selected/{OURS}.gz: not what MBR chooses from the stored texts; ",
     other_success: f"scores/{OURS}.gz:1: ctrl is 0.0, its text gives 100.0; ",
     other_text: f"scores/{OURS}.gz: not the scores of the stored texts and selection; ",

@@ -47,13 +47,13 @@ OPTIONAL = (
     *("references", "source_id", "tuned_on", "target_set", "released", "metrics"),
 )
 
-ANY: dict[str, Damage] = {
+ABSENT: dict[str, Damage] = {
     "absent": lambda good, bad: None,
     "a folder": lambda good, bad: bad.mkdir(),
     "a link to itself": lambda good, bad: bad.symlink_to(bad),
     "a device": lambda good, bad: bad.symlink_to("/dev/zero"),
-    "empty": in_bytes(lambda data: b""),
 }
+EMPTY: dict[str, Damage] = {"empty": in_bytes(lambda data: b"")}
 TEXT: dict[str, Damage] = {
     "cut": in_bytes(lambda data: data[: -min(30, len(data) // 2)]),
     "Latin-1": in_bytes(lambda data: data.replace(b'"', b'"\xe9', 1)),
@@ -111,16 +111,17 @@ def with_header(change: Callable[[dict[str, Any]], object]) -> Damage:
 
 
 def not_a_number(good: Path, bad: Path) -> None:
-    """Weights that an overflow in training has left."""
+    """Weights that an overflow in training has left; nothing where there are no floats."""
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
     with safe_open(good, "pt") as file:
         header = file.metadata()
     weights = load_file(good)
-    name = next(n for n, w in weights.items() if w.is_floating_point())
-    weights[name] = weights[name].clone().fill_(float("nan"))
-    save_file(weights, bad, metadata=header)
+    floats = [name for name, weight in weights.items() if weight.is_floating_point()]
+    if floats:
+        weights[floats[0]] = weights[floats[0]].clone().fill_(float("nan"))
+        save_file(weights, bad, metadata=header)
 
 
 def foreign(good: Path, bad: Path) -> None:
@@ -141,9 +142,9 @@ WEIGHTS |= {
 BY_SUFFIX = {".jsonl": TEXT | RECORDS, ".json": TEXT | JSON, ".safetensors": WEIGHTS}
 
 
-def damages(path: Path) -> dict[str, Damage]:
-    """Every damage that suits a file."""
-    return ANY | BY_SUFFIX[path.suffix]
+def damages(path: Path, is_read: bool) -> dict[str, Damage]:
+    """Every damage that suits a file; that of content only where the content is read."""
+    return ABSENT | (EMPTY | BY_SUFFIX[path.suffix] if is_read else {})
 
 
 WRONG: dict[str, Any] = {
@@ -161,7 +162,7 @@ def wrong_settings(spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if len(path) > 1:  # a stage may do without a setting of its own, but its mappings are complete
             yield f"no {'.'.join(path)}", json.dumps(_without(spec, path))
         for told, wrong in WRONG.items():
-            if not _alike(wrong, value):
+            if not _alike(wrong, value) and not (path[-1] == "seed" and wrong == -3):  # a seed may be
                 yield f"{told} for {'.'.join(path)}", json.dumps(_with(spec, path, wrong))
 
 

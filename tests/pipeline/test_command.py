@@ -114,7 +114,10 @@ BAD = {
         changed(GOOD, spec='{"time": 2}'),
         "--spec: 'times' is missing; did you mean 'time'?",
     ),
-    "threads": (changed(GOOD, spec='{"times": 2, "threads": 0}'), "threads: cannot be 0"),
+    "threads": (
+        changed(GOOD, spec='{"times": 2, "threads": 0}'),
+        "--spec.threads: 0 is less than the minimum of 1; ",
+    ),
     "no output": (GOOD[:4], "the following arguments are required: --output; see python -m toy --help"),
     "InputError while writing": (
         changed(GOOD, spec='{"times": 10}'),
