@@ -26,7 +26,9 @@ JUDGE = re.compile(r"models/((judge\d+_\w+|teacher|story_encoder|human_texts)\.s
 SIDECAR_KEYS = ("packages", "device", "seconds", "peak_memory_mb", "peak_gpu_memory_mb")
 COMPUTED = ("annotated.jsonl",)  # made by a network, so equal jobs need not give equal bytes
 _TEXT = {"type": "string"}
+_PEAK = {"type": ["integer", "null"]}
 _RUN = {"settings": {"type": "object"}, "seconds": {"type": "number"}, "device": _TEXT, "signature": _TEXT}
+_RUN |= {"peak_memory_mb": _PEAK, "peak_gpu_memory_mb": _PEAK}
 _OUTPUT = {
     "required": ["path", "sha256"],
     "properties": {"path": _TEXT, "sha256": {"type": ["string", "null"]}},

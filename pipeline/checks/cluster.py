@@ -19,14 +19,24 @@ TO_FILL = ("slurm_account", "slurm_partition")
 
 def answers() -> bool:
     """Whether a SLURM controller answers."""
+    return _sinfo() is not None
+
+
+def gpus() -> list[str]:
+    """The GPUs of the cluster's partitions, as SLURM names them."""
+    return sorted({part for part in (_sinfo() or "").replace(",", " ").split() if part.startswith("gpu")})
+
+
+def _sinfo() -> str | None:
+    """The generic resources of all partitions; None: nobody answers."""
     if not shutil.which("sinfo"):
-        return False
+        return None
+    words = ["sinfo", "-h", "-o", "%G"]
     try:
-        return (
-            subprocess.run(["sinfo", "-h"], capture_output=True, timeout=SECONDS, check=False).returncode == 0
-        )
+        done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return False
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def cluster(wanted: bool, up: bool) -> Iterator[Finding]:

@@ -102,7 +102,7 @@ def _treebanks(folder: str, settings: dict[str, Any]) -> Finding:
         return Finding(OK, "treebanks", f"all {len(TREEBANKS)} files in {place}")
     detail = f"no {', '.join(missing)} in {place}" if folder else "data_dir is not set"
     how = "--set data_dir=FOLDER (with the files of treebanks/ that README's 'Judges of syntax' lists)"
-    if settings["use_stored"] and "tables/judges.csv" in index(STORED / settings["scale"]):
+    if settings["use_stored"] and (STORED / settings["scale"] / "tables/judges.csv").is_file():
         return Finding(WARN, "treebanks", f"{detail}; only the stored judges can be used", how)
     return Finding(FAIL, "treebanks", detail, how)
 
@@ -112,7 +112,10 @@ def _stored(settings: dict[str, Any]) -> Finding:
     folder = STORED / settings["scale"]
     if not settings["use_stored"]:
         return Finding(OK, "stored results", "not used (use_stored is false)")
-    files = {name: entry for name, entry in index(folder).items() if not entry.get("withheld")}
+    try:
+        files = {name: entry for name, entry in index(folder).items() if not entry.get("withheld")}
+    except InputError as error:
+        return Finding(FAIL, "stored results", str(error), f"git checkout -- {folder}")
     if not files:
         return Finding(OK, "stored results", f"none in {folder}: everything will be made")
     damaged = [name for name, entry in files.items() if _digest(stored_file(folder, name)) != entry["sha256"]]

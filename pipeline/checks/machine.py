@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.checks import FAIL, OK, WARN, Finding
+from pipeline.checks.cluster import gpus
 
 RESULTS = Path("results")
 GB = 1024**3
@@ -23,9 +24,10 @@ class Needs(NamedTuple):
     memory: int
 
 
-# Measured for demo (0.1 GB) and small (0.6 GB with downloads). paper: 24 networks of BERT's size, their
-# training states (weights, average and two moments each, for as many as are in training), hub models.
-NEEDS = {"demo": Needs(1, 4), "small": Needs(3, 8), "paper": Needs(60, 16)}
+# Measured for demo (0.1 GB) and small (0.5 GB). paper: 24 networks of BERT's size, their
+# training states (weights, average and two moments each, for as many as are in training), hub models;
+# rehearsal: the same networks, one or two in training at a time.
+NEEDS = {"demo": Needs(1, 4), "small": Needs(3, 8), "rehearsal": Needs(15, 12), "paper": Needs(60, 16)}
 
 
 def machine(settings: dict[str, Any], cluster: bool) -> Iterator[Finding]:
@@ -80,9 +82,10 @@ def _gpu(settings: dict[str, Any], cluster: bool) -> Finding:
         return Finding(OK, "GPU", f"{torch.cuda.device_count()} of {', '.join(sorted(names))}")
     driver = "installed" if shutil.which("nvidia-smi") else "not found"
     detail = f"none that torch {torch.__version__} sees; driver (nvidia-smi): {driver}"
-    if not settings.get("gpus"):
+    if not settings["gpus"]:
         return Finding(OK, "GPU", f"none needed at this scale ({detail})")
-    if cluster:
-        return Finding(WARN, "GPU", f"{detail}; jobs ask the cluster for theirs", "sinfo -o '%P %G'")
+    if cluster and (found := gpus()):
+        return Finding(OK, "GPU", f"{', '.join(found)} in the cluster; here {detail}")
+    detail += ", and SLURM tells of none" if cluster else ""
     how = f"install the driver and the CUDA build of torch, or: {CLUSTER.format(scale=settings['scale'])}"
     return Finding(FAIL, "GPU", detail, how)

@@ -23,7 +23,7 @@ def sidecar(
     path: Path, seconds: float, device: str = "cpu", memory: int | None = None, **settings: Any
 ) -> Path:
     run = {"schema": "run/1", "settings": {"threads": 1, **settings}, "seconds": seconds, "device": device}
-    run |= {"peak_memory_mb": memory} if memory else {}  # older ones do not tell
+    run |= {"outputs": {}} | ({"peak_memory_mb": memory} if memory else {})  # older ones do not tell
     path.with_name(path.name + ".run.json").write_text(json.dumps(run))
     return path
 

@@ -94,7 +94,7 @@ def tabulate(run_command: Callable[..., Any], tmp_path: Path) -> Callable[..., A
                 name = f"{kind}/infilling/{method}/seed0"
                 inputs[name] = tmp_path / f"{name}.jsonl"
                 write_records(inputs[name], found)
-            sidecar = {"settings": {}, "seconds": 4.5, "device": "cpu"}
+            sidecar = {"settings": {}, "outputs": {}, "seconds": 4.5, "device": "cpu"}
             path = inputs[f"samples/infilling/{method}/seed0"]
             path.with_name(path.name + ".run.json").write_text(json.dumps(sidecar))
         inputs.pop(left_out, None)

@@ -18,7 +18,8 @@ from pipeline import doctor
 from pipeline.checks import FAIL, OK, WARN, Finding, cluster, data, machine, models, packages
 from pipeline.errors import InputError
 from pipeline.files import sha256, write_json, write_text
-from pipeline.settings import _schema, resolve
+from pipeline.schema import full_schema
+from pipeline.settings import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 GB = 1024**3
@@ -116,12 +117,16 @@ def test_looking_leaves_nothing_behind(folder: Path, offline: None) -> None:
     assert not list(folder.iterdir())
 
 
-@pytest.mark.parametrize(("gpus", "cluster_up", "level"), [(0, False, OK), (1, False, FAIL), (1, True, WARN)])
+@pytest.mark.parametrize(
+    ("gpus", "cluster_has", "level"),
+    [(0, None, OK), (1, None, FAIL), (1, "(null)", FAIL), (1, "(null)\ngpu:a100:4,license:1", OK)],
+)
 def test_a_gpu_is_missed_only_where_it_is_needed(
-    monkeypatch: pytest.MonkeyPatch, gpus: int, cluster_up: bool, level: str
+    monkeypatch: pytest.MonkeyPatch, gpus: int, cluster_has: str | None, level: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    found = machine._gpu({"scale": "paper", "gpus": gpus}, cluster_up)
+    monkeypatch.setattr(cluster, "_sinfo", lambda: cluster_has)
+    found = machine._gpu({"scale": "paper", "gpus": gpus}, cluster_has is not None)
     assert found.level == level and "nvidia-smi" in found.detail
 
 
@@ -221,12 +226,15 @@ def test_stories_are_found_in_the_data_folder(folder: Path, offline: None) -> No
 def test_damaged_stored_results_are_told_and_withheld_ones_are_not_read(folder: Path, offline: None) -> None:
     stored = folder / "results/stored/small"
     write_text(stored / "tables/judges.csv", "x")
-    entries = {"tables/judges.csv": {"sha256": sha256(stored / "tables/judges.csv")}}
-    entries["targets/infilling.jsonl"] = {"sha256": "other", "withheld": True}
+    run = {"signature": "s", "settings": {}, "seconds": 1.0, "device": "cpu"}
+    entries = {"tables/judges.csv": {**run, "sha256": sha256(stored / "tables/judges.csv")}}
+    entries["targets/infilling.jsonl"] = {**run, "sha256": "other", "withheld": True}
     write_json(stored / "signatures.json", entries)
     found = levels(data.data(resolve("small")))
     assert (found["stored results"], found["treebanks"]) == (OK, WARN)  # stored judges need no treebank
     write_text(stored / "tables/judges.csv", "y")
+    assert levels(data.data(resolve("small")))["stored results"] == FAIL
+    write_text(stored / "signatures.json", "[]")
     assert levels(data.data(resolve("small")))["stored results"] == FAIL
 
 
@@ -256,7 +264,7 @@ def described(schema: Any) -> Iterator[tuple[str, str]]:
 def test_no_setting_that_names_a_model_is_overlooked() -> None:
     named = {
         key
-        for key, told in described(_schema())
+        for key, told in described(full_schema())
         if any(word in told for word in ("hub name or", "hub name, or", "or a local path", "or a folder of"))
     }
     assert named == set(models.KEYS)
