@@ -33,6 +33,7 @@ ROBERTA = {
     "vocab_size": 50265, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
     "intermediate_size": 4096, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5,
 }  # fmt: skip
+UPDATES = 10  # of the tagger: with none, it gives all words the same tag
 LISTENER = {  # the tagger reads the vectors of a component that others read too
     "model": {
         "@architectures": "spacy.Tagger.v2",
@@ -122,13 +123,14 @@ def write_tagger(folder: Path, texts: Sequence[Text]) -> None:
     for name in ("tok2vec", "tagger"):
         nlp.add_pipe(name, config=LISTENER if name == "tagger" else {})
     rules: Any = nlp.add_pipe("attribute_ruler")
-    for tag, universal in UNIVERSAL.items():
-        rules.add([[{"TAG": tag}]], {"POS": universal})
     examples = []
     for text in texts:
         tags = [tag for tag, _ in LEAF.findall(text.tree or "")]
         blank, tagged = Doc(nlp.vocab, text.tokens), Doc(nlp.vocab, text.tokens, tags=tags)
         examples.append(Example(blank, tagged))
-    nlp.initialize(lambda: examples)
-    nlp.update(examples)
+    nlp.initialize(lambda: examples)  # which forgets all rules
+    for tag, universal in UNIVERSAL.items():
+        rules.add([[{"TAG": tag}]], {"POS": universal})
+    for _ in range(UPDATES):
+        nlp.update(examples)
     nlp.to_disk(folder)

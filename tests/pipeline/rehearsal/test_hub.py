@@ -57,7 +57,13 @@ def test_a_tagger_of_fine_tags_gives_universal_ones(texts: list[Text], tmp_path:
     nlp = tagger.load(tmp_path / "tagger.safetensors")
     found = tagger.tag(nlp, [text.tokens for text in texts])
     assert [len(tags) for tags in found] == [len(text.tokens) for text in texts]
-    assert {tag for tags in found for tag in tags} <= set(UNIVERSAL_TAGS)
+    assert len({tag for tags in found for tag in tags} & set(UNIVERSAL_TAGS)) > 3
+    right = [
+        tag == other
+        for tags, text in zip(found, texts, strict=True)
+        for tag, other in zip(tags, text.tags or [], strict=True)
+    ]
+    assert sum(right) > len(right) / 4
     assert set(nlp.pipe_labels["tagger"]) & {"NN", "NNP", "VBZ"}
 
 
