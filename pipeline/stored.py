@@ -27,8 +27,10 @@ SIDECAR_KEYS = ("packages", "device", "seconds", "peak_memory_mb", "peak_gpu_mem
 COMPUTED = ("annotated.jsonl",)  # made by a network, so equal jobs need not give equal bytes
 _TEXT = {"type": "string"}
 _PEAK = {"type": ["integer", "null"]}
-_RUN = {"settings": {"type": "object"}, "seconds": {"type": "number"}, "device": _TEXT, "signature": _TEXT}
-_RUN |= {"peak_memory_mb": _PEAK, "peak_gpu_memory_mb": _PEAK}
+_RUN: dict[str, Any] = {
+    **{"settings": {"type": "object"}, "seconds": {"type": "number"}, "device": _TEXT, "signature": _TEXT},
+    **{"peak_memory_mb": _PEAK, "peak_gpu_memory_mb": _PEAK},
+}
 _OUTPUT = {
     "required": ["path", "sha256"],
     "properties": {"path": _TEXT, "sha256": {"type": ["string", "null"]}},
