@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 PACKAGES = ("pipeline", "diffusion_lm", "baselines", "eval")
 HEAVY = ("torch", "transformers", "spacy", "benepar", "pandas", "scipy.stats", "sacrebleu", "matplotlib")
-SHELL = re.compile(r"^Shell command: \$python -m (.*) 2> >\(tee .*$", re.MULTILINE)
+SHELL = re.compile(r"^Shell command: \$python -m (.*) 2> >\(.*$", re.MULTILINE)
 SECONDS = 120  # that a command may take
 
 

@@ -47,6 +47,7 @@ def make_miniature(
         done = snakemake(folder, "-n", "-p", "--configfile", "mini.yaml", "--", *targets)
         assert done.code == 0, done.told
         calls = list(printed_calls(done.told))
+        assert calls, done.told
         run_all(calls, folder)
         return Miniature(folder, calls)
 

@@ -22,6 +22,7 @@ COMMAND = re.compile(r"-m ((?:pipeline|diffusion_lm|baselines|eval)\.[\w.]+)")
 JOB = re.compile(r"^(?:local)?rule .*\n(?:    .*\n)*", re.MULTILINE)
 FINISHED = re.compile(r"^Finished jobid: (\d+)", re.MULTILINE)
 KINDS = {"samples": Sample, "selected": Sample, "scores": Score, "targets": Target}
+MOST_SECONDS = 60  # before a kill: trainings are hit too
 NOT_DECLARED = ("logs", "benchmarks")
 
 
@@ -90,10 +91,12 @@ class Killer:
                 return code
 
     def _kill(self, process: subprocess.Popen[bytes], log: Path) -> bool:
-        """Wait until some jobs have finished, and a moment more; then kill, unless the run has ended."""
-        wanted, delay = self.random.randint(0, self.most_jobs), self.random.uniform(0, 4)
+        """Wait for some finished jobs or a minute, and a moment more; then kill, unless the run has ended."""
+        wanted, delay = self.random.randint(0, self.most_jobs), self.random.uniform(0, 1)
+        last = time.monotonic() + MOST_SECONDS
         while process.poll() is None:
-            if jobs_of(process.pid) and len(FINISHED.findall(log.read_text(errors="replace"))) >= wanted:
+            finished = len(FINISHED.findall(log.read_text(errors="replace")))
+            if finished >= wanted or time.monotonic() > last:
                 time.sleep(delay)
                 if chosen := self._choose(process.pid):
                     os.kill(chosen.number, signal.SIGKILL)
