@@ -89,9 +89,9 @@ def test_the_command_names_the_direction_in_the_checkpoint(
     with pytest.raises(InputError, match="task is None, expected 'infilling'"):
         LanguageModel.load(path, task="infilling")
     done = run_command(module, spec("backwards"), inputs, {"model": path})
-    assert (done.code, done.stderr) == (
-        2,
-        "error: direction: cannot be 'backwards'; did you mean 'backward'?\n",
+    assert done.code == 2
+    assert done.stderr.startswith(
+        "error: --spec.direction: 'backwards' is not one of ['forward', 'backward']"
     )
 
 

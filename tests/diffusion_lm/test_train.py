@@ -80,7 +80,7 @@ def test_every_form_trains_and_comes_back(
     given = spec(**form)
     path = trained(inputs, tmp_path / "model.safetensors", given)
     model, _ = train.load(path, vocabulary(inputs))
-    assert {k: v for k, v in vars(model.settings).items() if k != "words"} == given["model"]
+    assert {k: v for k, v in vars(model.settings).items() if k not in ("words", "network")} == given["model"]
     assert model.settings.words == len(vocabulary(inputs))
     assert not model.training
     start = DiffusionLM(model.settings).state_dict()
@@ -382,7 +382,8 @@ def test_a_classifier_of_syntax_learns_to_tell_right_from_wrong(tmp_path: Path, 
     one = replace(one, tree="(S (NP (DT a) (NN pub)) (VP (VB serves) (NP (NN food))))")
     two = replace(two, tree="(TOP (S (VP (VB go) (ADVP (RB there) (RB now)))) (. !))")
     files = {"corpus": tmp_path / "corpus.jsonl", "vocabulary": tmp_path / "vocabulary.json"}
-    write_records(files["corpus"], [one, two] * 8)
+    corpus = [replace(text, id=f"{text.id}{copy}") for copy in range(8) for text in (one, two)]
+    write_records(files["corpus"], corpus)
     Vocabulary.build([one.tokens, two.tokens], more_than=0).save(files["vocabulary"])
     base = trained(files, tmp_path / "model.safetensors", spec(**FORMS["canvas of words"]))
     given = syntax_spec(task, steps=150, learning_rate=0.02)

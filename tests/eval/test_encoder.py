@@ -278,7 +278,7 @@ def test_a_hub_model_without_a_network_is_refused_in_one_line(
     ("changes", "message"),
     [
         ({"layer": 3}, "model.layer: there is no layer 3; give one from 1 to 2, or 0 for the last"),
-        ({"layer": -1}, "model.layer: there is no layer -1"),
+        ({"layer": -1}, "--spec.model.layer: -1 is less than the minimum of 0"),
         ({"scale": "published"}, "model.scale: bert-score has no baseline for 'train'"),
         ({"scale": "nowhere.csv"}, "nowhere.csv: no such file"),
         (

@@ -178,7 +178,7 @@ def test_a_file_of_another_vocabulary_or_kind_is_refused(tmp_path: Path, judges:
 def test_the_command_measures_a_corpus(run_command: Callable[..., Any], judges: Any, tmp_path: Path) -> None:
     inputs = {name: path for name, path in judges.inputs.items() if name != "human_texts"}
     outputs = {"human_texts": tmp_path / "human_texts.safetensors"}
-    spec = {"seed": 0, "threads": 1, "released_targets": False, "data_dir": None}
+    spec = {"seed": 0, "threads": 1, "released_targets": False, "data_dir": ""}
     assert run_command("eval.human_texts", spec, inputs, outputs).code == 0
     texts = HumanTexts.load(outputs["human_texts"], Vocabulary.load(judges.vocabulary))
     assert texts.is_copy("The Mill is a pub .".split()) and not texts.is_copy("A human text".split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,7 +129,7 @@ COMMANDS = [
     path.relative_to(module.ROOT).with_suffix("").as_posix().replace("/", ".")
     for room in module.ROOMS
     for path in sorted((module.ROOT / room).rglob("*.py"))
-    if "\n    command(main" in path.read_text(encoding="utf-8")
+    if re.search(r"\n    command\(\s*main", path.read_text(encoding="utf-8"))
 ]
 
 

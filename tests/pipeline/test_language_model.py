@@ -220,9 +220,9 @@ def test_a_command_refuses_positions_that_no_text_fits(
     run_command: Any, module: str, name: str, tmp_path: Path, vocabulary: Vocabulary,
     sizes: LanguageModelSettings,
 ) -> None:  # fmt: skip
-    done = train_command(run_command, module, tmp_path, vocabulary, replace(sizes, positions=1))
+    done = train_command(run_command, module, tmp_path, vocabulary, replace(sizes, positions=3))
     assert done.code == 2 and done.stderr.endswith(
-        f"corpus.jsonl: no text fits 1 positions; raise {name}.model.positions\n"
+        f"corpus.jsonl: no text fits 3 positions; raise {name}.model.positions\n"
     )
     assert not (tmp_path / "model.safetensors").exists()
 

@@ -202,9 +202,9 @@ def test_only_training_texts_of_few_words_that_fulfil_a_control_are_learned(tmp_
     good = Text("0", "train", "a pub", words, {"food": "pub"}, ["DET", "NOUN"], "(TOP (NP (DT a) (NN pub)))")
     bare = replace(good, id="1", fields={}, tree="(TOP (DT a) (NN pub))")
     valid, long, empty = (
-        replace(good, split="valid"),
-        replace(good, tokens=["a"] * 3),
-        replace(good, tokens=[]),
+        replace(good, id="2", split="valid"),
+        replace(good, id="3", tokens=["a"] * 3),
+        replace(good, id="4", tokens=[]),
     )
     write_records(path, [good, bare, valid, long, empty])
     for task, expected in {

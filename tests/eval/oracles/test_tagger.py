@@ -68,7 +68,9 @@ def test_a_stored_tagger_is_the_same_tagger(world: Any, tmp_path: Path) -> None:
 def test_a_folder_of_spacy_can_be_the_source(world: Any, run_command: Any, tmp_path: Path) -> None:
     nlp = tagger.load(world.tagger)
     nlp.to_disk(tmp_path / "folder")
-    spec = {"source": str(tmp_path / "folder"), "treebank": "ewt", "model": {}, "data_dir": "gone"}
+    shape = {"width": 32, "depth": 1, "rows": 200, "dropout": 0.1, "steps": 15, "batch_size": 32}
+    model = {**shape, "learning_rate": 0.02, "seed": 0}
+    spec = {"source": str(tmp_path / "folder"), "treebank": "ewt", "model": model, "data_dir": "gone"}
     done = run_command("eval.oracles.train_tagger", spec, {}, {"model": tmp_path / "tagger.safetensors"})
     assert done.code == 0, done.stderr
     assert (tmp_path / "tagger.safetensors").stat().st_size < 1000

@@ -274,13 +274,13 @@ def test_the_published_stories_and_contexts(real_data: Path) -> None:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "an unknown corpus": ({"name": "rocstory"}, "name: no such story corpus as 'rocstory'; did you"),
-    "an unknown context": ({"context": "middle"}, "context: cannot be 'middle'"),
+    "an unknown corpus": ({"name": "rocstory"}, "--spec.name: 'rocstory' is not one of"),
+    "an unknown context": ({"context": "middle"}, "--spec.context: 'middle' is not one of"),
     "no folder": (
         {"name": "rocstories"},
         f"data_dir: is not set; ROCStories cannot be downloaded: request it at {HOME}",
     ),
-    "no training stories": ({"sizes": {"test": 9, "valid": 9}}, "embedded: no training stories"),
+    "no training stories": ({"sizes": {"test": 9, "valid": 9}}, "--spec.sizes: 'train' is a required property"),
     "too many targets": ({"targets": 500}, "contexts: only "),
     "too many for tuning": ({"tuning": 500}, "contexts: only "),
     "contexts too long": ({"most_words": 5}, "contexts: only 0 of 12 wanted"),
@@ -301,7 +301,7 @@ def test_more_stories_than_there_are_is_one_line_too(
     prepare: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.corpora.grammar.PATIENCE", 0)  # the first repeated story counts as the last
-    done = prepare(sizes={"train": 100_000})
+    done = prepare(sizes={"train": 100_000, "valid": 1, "test": 1})
     assert done.code == 2 and done.stderr.startswith("error: sizes: too few different texts")
 
 
