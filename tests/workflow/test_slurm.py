@@ -141,11 +141,9 @@ def test_it_makes_what_a_local_run_makes(cluster: Run, local: Path, made: str) -
     assert (cluster.folder / made).read_bytes() == (local / made).read_bytes()
 
 
-def test_a_training_that_was_stopped_goes_on_where_it_was(cluster: Run) -> None:
-    [stop] = re.findall(r"stopped at step (\d+)", cluster.stopped)
-    log = (cluster.folder / "results/demo/logs/judge1_parser.log").read_text()
-    steps = [int(step) for step in re.findall(r"^parser \w+: (\d+)/200 ", log, re.MULTILINE)]
-    assert 0 < int(stop) < min(steps) and max(steps) == 200
+def test_a_training_that_is_stopped_has_time_to_save_its_state_and_to_say_so(cluster: Run) -> None:
+    """That it goes on from there is tested with the training; here it ends with the local run's model."""
+    assert re.search(r"stopped at step \d+, saved in .*judge1_parser\.work", cluster.stopped)
 
 
 def test_a_lost_node_gives_its_jobs_back_to_the_queue(cluster: Run, node: Node) -> None:
