@@ -111,6 +111,9 @@ def check_stage(spec: Mapping[str, Any], section: str = "") -> None:
     known = {key: resolved(part) for key, part in common.items()}
     own = _complete(_at(section))["properties"] if section else {}
     validate(spec, {"type": "object", "properties": {**known, **own}}, "--spec")
+    method = spec.get("method", {})
+    if (form := full_schema()["$defs"]["modules"].get(method.get("module"))) is not None:
+        validate(method, {**_complete(form), "required": ["module"]}, "--spec.method")
 
 
 def _complete(part: Settings) -> Settings:
