@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -184,9 +184,10 @@ def test_an_extended_model_has_the_dropout_of_its_settings(
 
 
 def train_command(
-    run_command: Any, module: str, folder: Path, vocabulary: Vocabulary, sizes: LanguageModelSettings
-) -> Any:
-    texts = [Text(str(i), "train", " ".join(tokens), tokens) for i, tokens in enumerate(TEXTS)]
+    run_command: Any, module: str, folder: Path, vocabulary: Vocabulary, sizes: LanguageModelSettings,
+    told: Sequence[list[str]] = TEXTS,
+) -> Any:  # fmt: skip
+    texts = [Text(str(i), "train", " ".join(tokens), tokens) for i, tokens in enumerate(told)]
     unseen = Text("valid", "valid", "brasserie", ["brasserie"] * 99)
     inputs = {"corpus": folder / "corpus.jsonl", "vocabulary": folder / "vocabulary.json"}
     write_records(inputs["corpus"], [*texts, unseen])
@@ -220,7 +221,7 @@ def test_a_command_refuses_positions_that_no_text_fits(
     run_command: Any, module: str, name: str, tmp_path: Path, vocabulary: Vocabulary,
     sizes: LanguageModelSettings,
 ) -> None:  # fmt: skip
-    done = train_command(run_command, module, tmp_path, vocabulary, replace(sizes, positions=3))
+    done = train_command(run_command, module, tmp_path, vocabulary, replace(sizes, positions=3), TEXTS[:1])
     assert done.code == 2 and done.stderr.endswith(
         f"corpus.jsonl: no text fits 3 positions; raise {name}.model.positions\n"
     )
