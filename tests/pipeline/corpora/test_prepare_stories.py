@@ -280,7 +280,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"name": "rocstories"},
         f"data_dir: is not set; ROCStories cannot be downloaded: request it at {HOME}",
     ),
-    "no training stories": ({"sizes": {"test": 9, "valid": 9}}, "--spec.sizes: 'train' is a required property"),
+    "no training stories": ({"sizes": {"test": 9, "valid": 9}}, "--spec.sizes: 'train' is a required"),
     "too many targets": ({"targets": 500}, "contexts: only "),
     "too many for tuning": ({"tuning": 500}, "contexts: only "),
     "contexts too long": ({"most_words": 5}, "contexts: only 0 of 12 wanted"),
