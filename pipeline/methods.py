@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from pipeline.command import Spec
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError, nearest
 from pipeline.fingerprint import method_modules
@@ -50,7 +51,8 @@ class Method(ABC):
     def __init__(
         self, name: str, settings: Mapping[str, Any], vocabulary: Vocabulary, models: Mapping[str, Path]
     ) -> None:
-        self.name, self.settings, self.vocabulary, self.models = name, settings, vocabulary, models
+        self.name, self.vocabulary, self.models = name, vocabulary, models
+        self.settings = Spec(settings)  # one that is missing is bad input where it is used
 
     @abstractmethod
     def write(self, requests: Sequence[Request], seed: int) -> Iterator[tuple[list[str], int, int]]:

@@ -153,16 +153,19 @@ WRONG: dict[str, Any] = {
 }  # fmt: skip
 
 
+HARMLESS = (("seed", -3), ("temperature", 0.5))  # whole numbers may stand where others may, too
+
+
 def wrong_settings(spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Specifications that no stage can run with: a description and the text of each."""
     yield "no JSON", "{times: 2}"
     yield "a list", "[]"
     yield "nested too deep", '{"a":' * 100_000
     for path, value in _leaves(spec):
-        if len(path) > 1:  # a stage may do without a setting of its own, but its mappings are complete
+        if len(path) > 1 + (path[0] == "method"):  # settings may be unused, but mappings in them are complete
             yield f"no {'.'.join(path)}", json.dumps(_without(spec, path))
         for told, wrong in WRONG.items():
-            if not _alike(wrong, value) and not (path[-1] == "seed" and wrong == -3):  # a seed may be
+            if not _alike(wrong, value) and (path[-1], wrong) not in HARMLESS:
                 yield f"{told} for {'.'.join(path)}", json.dumps(_with(spec, path, wrong))
 
 

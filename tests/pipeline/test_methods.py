@@ -149,6 +149,13 @@ def test_a_method_that_writes_too_little_is_caught(monkeypatch: pytest.MonkeyPat
         list(counter().generate(LENGTHS, 2, 0))
 
 
+def test_a_setting_that_is_missing_is_bad_input_where_it_is_used() -> None:
+    method = Counter("counter", {"longest": 3}, VOCABULARY, {})
+    assert method.settings["longest"] == 3
+    with pytest.raises(InputError, match="'longst' is missing; did you mean 'longest'"):
+        method.settings["longst"]
+
+
 def test_randomness_belongs_to_the_request() -> None:
     method = counter()
     draws = {
