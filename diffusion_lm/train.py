@@ -25,12 +25,13 @@ from pipeline import checkpoint
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.device import device
-from pipeline.errors import InputError
+from pipeline.errors import InputError, nearest
 from pipeline.language_model import LanguageModel
 from pipeline.records import Text, read_records
 from pipeline.training import Batches, TrainingSettings, train
 
 KIND = "Diffusion-LM"
+OBJECTIVES = ("simple", "vlb")
 WHOLE = ("canvas", "pad")  # layouts that cut no text into pieces
 
 
@@ -158,7 +159,8 @@ def main(job: Job) -> None:
     vocabulary = Vocabulary.load(job.inputs["vocabulary"])
     model, training = build(job, vocabulary, (*WHOLE, "block")), TrainingSettings(**job.spec["training"])
     positions, layout = model.settings.positions, model.settings.layout
-    objective = job.spec.get("objective", "simple")
+    if (objective := job.spec.get("objective", "simple")) not in OBJECTIVES:
+        raise InputError("objective", f"cannot be '{objective}'", nearest(str(objective), OBJECTIVES))
     if objective != "simple" and layout != "pad":
         raise InputError("objective", f"'{objective}' needs whole rows", "choose model.layout 'pad'")
     texts = training_texts(job.inputs["corpus"], vocabulary, positions - 2)

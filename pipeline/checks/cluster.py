@@ -69,13 +69,13 @@ def _profile(bad: str) -> Finding:
         return Finding(FAIL, "SLURM profile", f"{PROFILE} is not YAML", f"git checkout -- {PROFILE}")
     if isinstance(resources, list):
         resources = dict(str(entry).partition("=")[::2] for entry in resources)
-    empty = [key for key in TO_FILL if _blank(resources.get(key))]
+    empty = [key for key in TO_FILL if _blank(key, resources.get(key))]
     if empty:
         return Finding(bad, "SLURM profile", f"{', '.join(empty)} not filled in", f"$EDITOR {PROFILE}")
     return Finding(OK, "SLURM profile", ", ".join(f"{key} {resources[key]}" for key in TO_FILL))
 
 
-def _blank(value: object) -> bool:
-    """Nothing, or a word in capitals or brackets that stands for something."""
+def _blank(key: str, value: object) -> bool:
+    """Nothing, or a word that stands for a name: ``<account>``, ``ACCOUNT``; names may be in capitals."""
     text = str(value or "").strip("'\"")
-    return not text or text.startswith("<") or text.isupper()
+    return not text or text.startswith("<") or (text.isupper() and key.endswith(text.lower()))

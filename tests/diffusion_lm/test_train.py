@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
 from diffusion_lm import train, train_classifier
 from diffusion_lm.classifiers import FieldClassifier, WordsClassifier
@@ -19,6 +21,7 @@ from pipeline.command import Job
 from pipeline.corpora.grammar import restaurant_texts
 from pipeline.corpora.vocabulary import UNK, Vocabulary
 from pipeline.errors import InputError
+from pipeline.language_model import LanguageModelSettings, build
 from pipeline.records import Text, read_records, write_records
 from pipeline.settings import resolve
 from pipeline.tasks import field_values
@@ -71,6 +74,41 @@ def vocabulary(inputs: dict[str, Path]) -> Vocabulary:
 
 
 # --- the model
+
+
+def test_the_bound_is_another_objective(inputs: dict[str, Path], tmp_path: Path) -> None:
+    given = spec(layout="pad", predict="x0", normalised=True)
+    simple, bound = (
+        checkpoint.read(trained(inputs, tmp_path / name, {**given, **more}), "")[1]
+        for name, more in (("simple.safetensors", {}), ("vlb.safetensors", {"objective": "vlb"}))
+    )
+    assert any(not torch.equal(simple[name], bound[name]) for name in simple)
+    for wrong, told in (
+        ({**given, "objective": "vbl"}, "cannot be 'vbl'; did you mean 'vlb'"),
+        ({**spec(layout="canvas", predict="words"), "objective": "vlb"}, "'vlb' needs whole rows"),
+    ):
+        with pytest.raises(InputError, match=told):
+            trained(inputs, tmp_path / "none.safetensors", wrong)
+
+
+def test_embeddings_of_a_language_model_are_its_main_directions_and_stay(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    words = vocabulary(inputs)
+    sizes = LanguageModelSettings("train", hidden=16, layers=1, heads=2, positions=24, dropout=0.0)
+    source = build(sizes, words, [], seed=0)
+    source.save(tmp_path / "lm.safetensors", sizes, vocabulary=words.digest())
+    given = spec(layout="pad", predict="x0", embedding="language_model")
+    with pytest.raises(InputError, match="needs a language model"):
+        trained(inputs, tmp_path / "model.safetensors", given)
+    files = {**inputs, "language_model": tmp_path / "lm.safetensors"}
+    model, _ = train.load(trained(files, tmp_path / "model.safetensors", given), words)
+    vectors = source.word_vectors()[: len(words)]
+    expected = PCA(4).fit_transform(vectors.numpy())
+    ours = model.embedding.table.detach().numpy() * expected.std()
+    np.testing.assert_allclose(np.abs(ours - ours.mean(0)), np.abs(expected), atol=1e-2 * expected.std())
+    with pytest.raises(InputError, match="16 dimensions, 17 are asked for"):
+        trained(files, tmp_path / "model.safetensors", spec(**{**given["model"], "dimension": 17}))
 
 
 @every_form

@@ -342,6 +342,7 @@ def test_a_cluster_is_missed_only_where_it_is_wanted(slurm: Commands) -> None:
     ("lines", "level"),
     [
         ("  slurm_account: ACCOUNT\n  slurm_partition: gpu", FAIL),
+        ("  slurm_account: LAB7\n  slurm_partition: GPU", OK),
         ("  slurm_account: <account>\n  slurm_partition: gpu", FAIL),
         ("  slurm_partition: gpu", FAIL),
         ("  slurm_account: nlp\n  slurm_partition: gpu", OK),
