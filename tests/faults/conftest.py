@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.faults.commands import Call, printed_calls, run_all
-from tests.workflow.conftest import copy_repository, snakemake  # noqa: F401  (fixtures)
+from tests.workflow.conftest import copy_repository, snakemake, undisturbed_tables  # noqa: F401  (fixtures)
 from tests.workflow.test_dag import MINIATURE
 
 FEW = (  # what a quick test needs: seconds instead of minutes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from tests.faults.conftest import Miniature
 from tests.faults.killing import Killer, Wholeness, finished_twice, same_tables, snakemake_command
 from tests.workflow.test_dag import MINIATURE
 
-UNDISTURBED = "DLM_UNDISTURBED"  # a folder with the tables of a demo run that nothing disturbed
 FILES = ("samples/length/human/seed0.jsonl", "samples/infilling/human/seed0.jsonl")
 
 
@@ -55,18 +53,10 @@ def test_the_miniature_survives_ten_kills(copied: Path, miniature: Miniature) ->
 
 @pytest.mark.faults
 @pytest.mark.demo
-def test_the_demo_survives_twenty_kills(
-    copied: Path, copy_repository: Callable[[Path], Path], snakemake: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_the_demo_survives_twenty_kills(copied: Path, undisturbed_tables: Path) -> None:
     killer = killed_run(copied, ("--cores", "2"), kills=20, most_jobs=6)
     assert len(killer.killed) == 20
-    if UNDISTURBED in os.environ:
-        tables = Path(os.environ[UNDISTURBED])
-    else:
-        folder = copy_repository(tmp_path / "undisturbed")
-        assert snakemake(folder, "--cores", "2", timeout=7200).code == 0
-        tables = folder / "results/demo/tables"
-    assert same_tables(copied / "results/demo/tables", tables) == []
+    assert same_tables(copied / "results/demo/tables", undisturbed_tables) == []
 
 
 def test_a_stale_lock_of_snakemake_stops_no_run(snakemake: Callable[..., Any], copied: Path) -> None:

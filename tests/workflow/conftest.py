@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = "Snakefile environment.yml pipeline diffusion_lm baselines eval".split()
 PUBLISHED = "results/paper/*.csv"  # and nothing that a run at scale=paper may have put beside them
 JOB = re.compile(r"^(?:local)?rule (?P<rule>[\w+]+):\n(?P<body>(?:    .*\n)*)", re.MULTILINE)
+UNDISTURBED = "DLM_UNDISTURBED"  # a folder with the tables of a demo run that nothing disturbed
 OUTPUT = re.compile(r"^    output: (.*)$", re.MULTILINE)
 
 
@@ -71,3 +72,15 @@ def copy_repository() -> Callable[[Path], Path]:
         return folder
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def undisturbed_tables(
+    copy_repository: Callable[[Path], Path], snakemake: Snakemake, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The tables of a demo run on this machine: in the folder ``DLM_UNDISTURBED``, or of a run made here."""
+    if UNDISTURBED in os.environ:
+        return Path(os.environ[UNDISTURBED])
+    folder = copy_repository(tmp_path_factory.mktemp("undisturbed"))
+    assert snakemake(folder, "--cores", "2", timeout=7200).code == 0
+    return folder / "results/demo/tables"

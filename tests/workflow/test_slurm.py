@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.faults.killing import same_tables
 from tests.workflow.slurm import Node, one_node, wait
 from tests.workflow.test_dag import MINIATURE
 
@@ -109,13 +110,9 @@ def lose_node(node: Node) -> None:
     node.start("slurmd", "-D")
 
 
-@pytest.fixture(scope="module")
-def cluster(
-    copy_repository: Callable[[Path], Path], node: Node, tmp_path_factory: pytest.TempPathFactory
-) -> Run:
+def disturbed(node: Node, folder: Path, *words: str) -> Run:
     """A run through the profile in which a job is killed, a training stopped and the node lost."""
-    folder = prepared(copy_repository, tmp_path_factory.mktemp("cluster"))
-    command = [sys.executable, "-m", "snakemake", "--workflow-profile", PROFILE, *IMPATIENT, *WORDS]
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", PROFILE, *IMPATIENT, *words]
     with (folder / "told").open("wb") as told:
         run = subprocess.Popen(command, cwd=folder, stdout=told, stderr=subprocess.STDOUT)
     try:
@@ -129,11 +126,24 @@ def cluster(
     return Run(folder, code, (folder / "told").read_text(), stopped)
 
 
+@pytest.fixture(scope="module")
+def cluster(
+    copy_repository: Callable[[Path], Path], node: Node, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """The miniature, disturbed."""
+    folder = prepared(copy_repository, tmp_path_factory.mktemp("cluster"))
+    return disturbed(node, folder, *WORDS)
+
+
+def recovered(run: Run) -> bool:
+    """Whether a run ended well and tried again whatever had failed, among it what the test had stopped."""
+    assert run.code == 0, run.told[-5000:]
+    failed = re.findall(r"^Error in rule (\w+):", run.told, re.MULTILINE)
+    return {"corpus", "parser"} <= set(failed) and run.told.count("Trying to restart job") == len(failed)
+
+
 def test_the_run_recovers_from_all_of_it_without_help(cluster: Run) -> None:
-    assert cluster.code == 0, cluster.told[-5000:]
-    failed = re.findall(r"^Error in rule (\w+):", cluster.told, re.MULTILINE)
-    assert {"corpus", "parser"} <= set(failed)
-    assert cluster.told.count("Trying to restart job") == len(failed)
+    assert recovered(cluster)
 
 
 @pytest.mark.parametrize("made", [TABLE, *TEXTS, HUMAN, PARSER])
@@ -154,3 +164,12 @@ def test_a_lost_node_gives_its_jobs_back_to_the_queue(cluster: Run, node: Node) 
 def test_short_rules_are_no_jobs_of_the_cluster(cluster: Run) -> None:
     assert re.findall(r"^localrule (\w+):", cluster.told, re.MULTILINE) == ["human"]
     assert "rule_generate/" in cluster.told and "rule_human/" not in cluster.told
+
+
+@pytest.mark.demo
+def test_the_whole_demo_makes_the_tables_of_a_local_run(
+    copy_repository: Callable[[Path], Path], node: Node, tmp_path: Path, undisturbed_tables: Path
+) -> None:
+    run = disturbed(node, copy_repository(tmp_path / "cluster"))
+    assert recovered(run)
+    assert same_tables(run.folder / "results/demo/tables", undisturbed_tables) == []
