@@ -14,6 +14,8 @@ include: "pipeline/rules/infilling.smk"
 include: "pipeline/rules/generate.smk"
 include: "pipeline/rules/score.smk"
 include: "pipeline/rules/report.smk"
+include: "pipeline/rules/figure_files.smk"
+include: "pipeline/rules/figures.smk"
 include: "pipeline/rules/tune.smk"
 
 
@@ -22,6 +24,7 @@ rule all:
     input:
         [f"{RESULTS}/tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")],
         f"{RESULTS}/tables/signatures.json",
+        f"{RESULTS}/report.html",
 
 
 onstart:

@@ -5,6 +5,8 @@ All text comes from files that anybody may have written, so each form escapes wh
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -38,12 +40,43 @@ class Table(NamedTuple):
     prose: bool = False
 
 
-class Section(NamedTuple):
-    """A titled part of a report: paragraphs, then tables."""
+class Figure(NamedTuple):
+    """A picture: its file as Markdown names it, and the SVG itself, which stands in the page."""
+
+    title: str
+    path: str
+    svg: bytes
+
+    @property
+    def address(self) -> str:
+        """The picture as an address that loads nothing; as an image it can neither run nor style anything."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
+
+
+class Prose(NamedTuple):
+    """Paragraphs, under a title of level 3 or 4 if they have one."""
 
     title: str
     paragraphs: Sequence[str]
-    tables: Sequence[Table]
+    level: int = 3
+
+
+class Listing(NamedTuple):
+    """Text whose spaces and lines count."""
+
+    text: str
+
+
+Part = Table | Figure | Prose | Listing
+
+
+class Section(NamedTuple):
+    """A titled part of a report: paragraphs, then tables and whatever else. ``folded``: closed at first."""
+
+    title: str
+    paragraphs: Sequence[str]
+    parts: Sequence[Part]
+    folded: bool = False
 
 
 class Report(NamedTuple):
@@ -59,17 +92,37 @@ def markdown(report: Report) -> str:
     parts = [f"# {_plain(report.title)}", *map(_plain, report.paragraphs)]
     for section in report.sections:
         parts += [f"## {_plain(section.title)}", *map(_plain, section.paragraphs)]
-        for table in section.tables:
-            body = [
-                [
-                    f"**{_plain(cell)}**" if row in table.marked and not i else _plain(cell)
-                    for i, cell in cells
-                ]
-                for row, cells in ((row, enumerate(line)) for row, line in enumerate(table.body))
-            ]
-            parts += [f"### {_plain(table.title)}", markdown_table(list(map(_plain, table.header)), body)]
-            parts += map(_plain, table.notes)
+        for part in section.parts:
+            parts += _markdown_part(part)
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_part(part: Part) -> list[str]:
+    if isinstance(part, Table):
+        return [*_heading(part.title), _markdown_table(part), *map(_plain, part.notes)]
+    if isinstance(part, Figure):
+        return [f"![{_plain(part.title)}]({part.path})"]
+    if isinstance(part, Prose):
+        return [*_heading(part.title, part.level), *map(_plain, part.paragraphs)]
+    return [fenced(part.text)]
+
+
+def _heading(title: str, level: int = 3) -> list[str]:
+    return [f"{'#' * level} {_plain(title)}"] if title else []
+
+
+def _markdown_table(table: Table) -> str:
+    body = [
+        [f"**{_plain(cell)}**" if row in table.marked and not i else _plain(cell) for i, cell in cells]
+        for row, cells in ((row, enumerate(line)) for row, line in enumerate(table.body))
+    ]
+    return markdown_table(list(map(_plain, table.header)), body)
+
+
+def fenced(text: str) -> str:
+    """A block of Markdown in which nothing means anything; its fence is longer than any within it."""
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+    return f"{fence}\n{text}\n{fence}"
 
 
 def _plain(text: str) -> str:
@@ -78,7 +131,8 @@ def _plain(text: str) -> str:
 
 def latex(report: Report) -> str:
     """Every table of the report as a LaTeX table that needs the package ``booktabs``."""
-    return "\n".join(_latex_table(table) for section in report.sections for table in section.tables)
+    parts = (part for section in report.sections for part in section.parts)
+    return "\n".join(_latex_table(part) for part in parts if isinstance(part, Table))
 
 
 def _latex_table(table: Table) -> str:
@@ -111,4 +165,5 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["kind"] = lambda part: type(part).__name__
     return environment.from_string(_PAGE.read_text(encoding="utf-8"))

@@ -88,6 +88,11 @@ def differences(settings: Settings, other: Settings, path: str = "") -> Iterator
             yield name, mine, theirs
 
 
+def guidance_presets() -> Settings:
+    """Named guidance settings by task (pipeline/config/guidance.yaml)."""
+    return load("guidance.yaml")
+
+
 def tuning() -> Settings:
     """The trials of method settings (pipeline/config/tuning.yaml)."""
     found = load("tuning.yaml")
@@ -134,7 +139,7 @@ def _method(name: str, settings: Settings) -> Settings:
 
 
 def _guidance(where: str, settings: Settings) -> Any:
-    presets, chosen = load("guidance.yaml"), settings["guidance_preset"]
+    presets, chosen = guidance_presets(), settings["guidance_preset"]
     own = settings.get("guidance") or {}
     if not isinstance(chosen, str) or not isinstance(own, Mapping):
         return own  # the schema will refuse it

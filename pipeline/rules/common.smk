@@ -13,10 +13,11 @@ from pathlib import Path
 from eval.layout import CHEATERS
 from pipeline.command import exit_codes
 from pipeline.errors import InputError, nearest
+from pipeline.files import sha256
 from pipeline.fingerprint import fingerprint
 from pipeline.plan import print_totals
 from pipeline.running import clear_stale_lock, errors, hold_lock, require_writable
-from pipeline.settings import merged, resolve, tuning
+from pipeline.settings import guidance_presets, merged, resolve, tuning
 from pipeline.tasks import INFILLING, SEMANTIC_CONTENT, SYNTAX, UNCONDITIONAL, parts
 
 if not Path("Snakefile").is_file():
@@ -301,7 +302,7 @@ def show_table():
     for table in (folder / f"{name}.md" for name in ("control", "composition", "infilling")):
         if table.is_file():
             print(table.read_text(encoding="utf-8"))
-    print(f"Tables: {folder}. Texts: {RESULTS}/samples.")
+    print(f"Report: {RESULTS}/report.html. Tables: {folder}. Texts: {RESULTS}/samples.")
     if S["scale"] == "demo":
         print("This was the demo. The full reproduction: snakemake --cores all --config scale=paper")
 

@@ -76,6 +76,8 @@ RESULTS = ("control", "composition")  # tables of methods
 TABLES = {f"tables/{name}.csv" for name in ("control", "judges")}  # composition.csv is of the first one's job
 COST = {"tables/cost.csv", "tables/signatures.json"}  # of all texts
 INFILLED = {"tables/infilling.csv", "tables/mbr_sizes.csv"}
+SHOWN = {"examples.csv", "report.html"}  # of everything
+FIGURES = {f"figures/{name}" for name in ("word_vectors.csv", "figure_3.svg", "figure_5.csv", "figure_5.svg")}
 JUDGE_MODELS = {
     f"models/{judge}_{part}.safetensors" for judge in ("judge1", "judge2") for part in ("tagger", "parser")
 }
@@ -133,7 +135,7 @@ def test_every_scale_has_a_job_for_every_model_and_cell(
     done = snakemake(fresh, "-n", *(["--config", f"scale={scale}"] if scale else []))
     assert done.code == 0, done.told
     once = {"corpus.jsonl", "stories.jsonl", "annotated.jsonl", TARGETS, CHEATED, "refusals.json"}
-    assert set(done.jobs) >= once | TABLES | INFILLED | COST | MODELS | SAMPLES
+    assert set(done.jobs) >= once | TABLES | INFILLED | COST | MODELS | SAMPLES | SHOWN | FIGURES
     assert set(done.jobs) >= {first(kind, task) for kind in ("selected", "scores") for task in TASKS}
     assert len(done.jobs) <= 110
     assert f"results/{scale or 'demo'}/tables/control.csv" in done.told
@@ -338,11 +340,11 @@ def again(snakemake: Snakemake, finished: Finished, *more: str) -> set[str]:
 
 
 def follow(*tasks: str) -> set[str]:
-    """What follows new samples of tasks: selection, scores and the table."""
+    """What follows new samples of tasks: selection, scores, the tables and what shows them."""
     tables = INFILLED if "infilling" in tasks else set()
     if set(tasks) & set(CONTROLLED):
         tables = tables | {"tables/control.csv"}
-    return {first(kind, task) for kind in ("selected", "scores") for task in tasks} | tables | COST
+    return {first(kind, task) for kind in ("selected", "scores") for task in tasks} | tables | COST | SHOWN
 
 
 @contextmanager
@@ -356,6 +358,24 @@ def edited(path: Path, change: Callable[[str], str]) -> Iterator[None]:
         yield
     finally:
         path.write_text(before, encoding="utf-8")
+
+
+def test_the_report_shows_tables_figures_and_examples(finished: Finished) -> None:
+    html = (finished.results / "report.html").read_text(encoding="utf-8")
+    assert html.count('<img src="data:image/svg+xml') == 2 and "<script" not in html
+    for shown in ("Control (the paper", "Table 10: parts of speech", "Settings that differ", "diffusion_lm"):
+        assert shown in html
+    figures = finished.results / "figures"
+    assert {path.suffix for path in figures.glob("figure_[35].*")} >= {".svg", ".pdf", ".png", ".csv", ".md"}
+
+
+def test_another_figure_that_was_made_comes_into_the_report(snakemake: Snakemake, finished: Finished) -> None:
+    other = finished.results / "figures/figure_4.svg"
+    other.write_text("<svg/>")
+    other.with_suffix(".md").write_text("### Figure 4\n")
+    assert again(snakemake, finished) == {"report.html"}
+    other.unlink()
+    assert not again(snakemake, finished)
 
 
 def test_a_finished_run_has_nothing_to_do(snakemake: Snakemake, finished: Finished) -> None:
@@ -398,7 +418,7 @@ def test_a_classifier_concerns_the_tasks_that_it_guides(snakemake: Snakemake, fi
 def test_the_second_judge_concerns_nothing_but_scores(snakemake: Snakemake, finished: Finished) -> None:
     settings = {"judges": {"judge2": {"parser": {"training": {"steps": 201}}}}}
     scored = {first("scores", task) for task in JUDGED}
-    made = {"models/judge2_parser.safetensors"} | scored | TABLES | COST
+    made = {"models/judge2_parser.safetensors"} | scored | TABLES | COST | SHOWN
     assert changed(snakemake, finished, settings) == made
 
 
@@ -409,7 +429,12 @@ def test_the_first_judge_concerns_annotation_and_what_follows(
     snakemake: Snakemake, finished: Finished, part: str, settings: dict[str, Any]
 ) -> None:
     """That is everything of syntax, and of other tasks the cheaters, who look things up in the annotation."""
-    made = {f"models/judge1_{part}.safetensors", "annotated.jsonl", TARGETS} | CLASSIFIERS
+    made = {
+        f"models/judge1_{part}.safetensors",
+        "annotated.jsonl",
+        TARGETS,
+        "figures/figure_3.svg",
+    } | CLASSIFIERS
     made |= {f"models/{kind}_{task}.safetensors" for kind in ("fine_tuned", "fudge") for task in SYNTAX}
     found = changed(snakemake, finished, {"judges": {"judge1": {part: settings}}})
     assert found == made | cells(*JUDGED) | {CHEATED} | follow(*CHEATABLE) | TABLES
