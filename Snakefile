@@ -17,6 +17,7 @@ include: "pipeline/rules/report.smk"
 include: "pipeline/rules/figure_files.smk"
 include: "pipeline/rules/figures.smk"
 include: "pipeline/rules/tune.smk"
+include: "pipeline/rules/ablations.smk"
 
 
 rule all:

@@ -24,6 +24,7 @@ class GuidanceSettings:
     optimizer: str
     anchor: str
     idle: float
+    langevin: float = 0.0
 
 
 def weighted_sum(terms: Sequence[tuple[float, ControlLoss]]) -> ControlLoss:
@@ -37,7 +38,7 @@ def gradient_guide(loss: ControlLoss, settings: GuidanceSettings, steps: int) ->
     def guide(step: Step) -> Tensor:
         if step.index < settings.idle * steps or step.sigma == 0:
             return step.sample
-        return ascend(step.sample, step.mean, step.sigma, lambda x: loss(x, step.index), settings)
+        return ascend(step.sample, step.mean, step.sigma, lambda x: loss(x, step.index), settings, step.noise)
 
     return guide
 
@@ -48,16 +49,19 @@ def ascend(
     sigma: Tensor | float,
     loss: Callable[[Tensor], Tensor],
     settings: GuidanceSettings,
+    noise: Callable[[], Tensor] | None = None,
 ) -> Tensor:
     """Updates of x_{t-1} down the gradient of -lambda log p(x_{t-1} | x_t) - log p(c | x_{t-1}).
 
     Every text has its own loss, so texts of any targets share a batch. ``adagrad`` and ``sign`` take steps
     of about ``rate`` in every coordinate, however small the slope; ``gradient`` takes rate * sigma^2 * slope
-    (Dhariwal and Nichol 2021), which ends by itself once the control is met.
+    (Dhariwal and Nichol 2021), which ends by itself once the control is met. With ``langevin`` a share of the
+    noise of Langevin dynamics follows every update, sqrt(2 * step size); the original multiplies it by 0.
 
     Args:
         x, mean: sample and mean of the reverse step, [B, L, d]; sigma: its standard deviation.
-        loss: -log p(c | x) per text, [B].
+        loss: -log p(c | x) per text, [B]. noise: draws standard normal noise, [B, L, d]; for
+            ``langevin`` only.
     """
     squares = torch.zeros_like(x)
     for _ in range(settings.updates):
@@ -68,6 +72,9 @@ def ascend(
         squares = squares + slope.square() if settings.optimizer == "adagrad" else slope.square()
         scale = sigma**2 if settings.optimizer == "gradient" else 1 / (squares.sqrt() + 1e-10)
         x = x - settings.rate * scale * slope
+        if settings.langevin and noise is not None:
+            size = settings.rate * (sigma**2 if settings.optimizer == "gradient" else 1)
+            x = x + settings.langevin * (2 * size) ** 0.5 * noise()
     return x.detach()
 
 

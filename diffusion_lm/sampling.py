@@ -67,13 +67,17 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Step:
-    """One reverse step, as guidance sees it: the sample x_{t-1} and the Gaussian it was drawn from."""
+    """One reverse step, as guidance sees it: the sample x_{t-1} and the Gaussian it was drawn from.
+
+    ``noise`` draws the next noise of every text, [B, L, d].
+    """
 
     index: int
     sample: Tensor  # [B, L, d]
     mean: Tensor  # [B, L, d]
     sigma: float
     x_t: Tensor  # [B, L, d]
+    noise: Callable[[], Tensor]
 
 
 Guide = Callable[[Step], Tensor]
@@ -176,6 +180,6 @@ def sample(
         mean, sigma = reverse_gaussian(process, x, x0, index, settings.eta)
         step = mean + settings.temperature * sigma * noise.draw().to(x.device) if sigma else mean
         if guide is not None:
-            step = guide(Step(index, step, mean, sigma, x))
+            step = guide(Step(index, step, mean, sigma, x, lambda: noise.draw().to(known.device)))
         x = hold(step)
     return torch.where(canvas.free, words, canvas.words)

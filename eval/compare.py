@@ -21,11 +21,12 @@ import pandas as pd
 
 from eval.comparison_report import EXAMPLES, Example, comparison_report
 from eval.contribution import read_contribution
+from eval.csv_tables import table_csv
 from eval.differences import differences
 from eval.layout import ALL_METHODS, CHEATERS, ordered
 from eval.render import Report, latex, markdown, page
 from eval.score_stored import Evaluated, Folder, evaluate
-from eval.tables import COLUMNS, table_csv
+from eval.tables import COLUMNS
 from pipeline.errors import InputError
 from pipeline.files import write_text
 from pipeline.records import Sample, write_records

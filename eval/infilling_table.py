@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from eval.cost import sampling_costs
+from eval.csv_tables import table_csv
 from eval.guards import distinct_n, self_bleu
 from eval.infilling import (
     BERT_SCORE,
@@ -37,7 +38,7 @@ from eval.score import Key, check_coverage, frame
 from eval.score_infilling import key
 from eval.select import cells, require, split_words
 from eval.statistics import is_degenerate
-from eval.tables import COLUMNS, NAN, NOT_RUN, Cell, Estimate, estimate, explain, table_csv, target_sets
+from eval.tables import COLUMNS, NAN, NOT_RUN, Cell, Estimate, estimate, explain, target_sets
 from pipeline.command import Job, command
 from pipeline.errors import InputError
 from pipeline.files import write_text

@@ -14,12 +14,13 @@ from typing import Any
 
 import pandas as pd
 
+from eval.csv_tables import table_csv
 from eval.infilling import METRICS, signature
 from eval.infilling_table import quality, read_scored, text_frame
 from eval.layout import INFILLING_METHODS, ordered
 from eval.markdown import cell_text, markdown_table
 from eval.mbr import Rule, choose, utility_matrices
-from eval.tables import NAN, table_csv
+from eval.tables import NAN
 from pipeline.command import Job, command
 from pipeline.files import write_text
 from pipeline.human import HUMAN

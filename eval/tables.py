@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
+from eval.csv_tables import table_csv
 from eval.layout import (
     ALL_TARGETS,
     REFUSED,
@@ -134,11 +135,6 @@ def explain(table: pd.DataFrame, refusals: Mapping[str, Mapping[str, str]]) -> p
         for note, reason in zip(table["note"], reasons, strict=True)
     ]
     return table.assign(note=notes)
-
-
-def table_csv(table: pd.DataFrame) -> str:
-    """The tidy table as CSV: four decimals, absent numbers as empty cells."""
-    return str(table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
 def _rows(cell: Cell, texts: pd.DataFrame, guards: pd.DataFrame, seed: int) -> list[tuple[Any, ...]]:

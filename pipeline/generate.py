@@ -9,6 +9,8 @@ with ``tuned_on`` only the targets that settings are chosen on are used.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError
@@ -17,8 +19,12 @@ from pipeline.records import Target, read_records, write_records
 from pipeline.tasks import check_targets
 
 
-def main(job: Job) -> None:
-    """Write the samples of every target."""
+def read_job(job: Job) -> tuple[list[Target], Vocabulary, dict[str, Path]]:
+    """The targets that a job is about, the vocabulary, and the trained files of the method.
+
+    Raises:
+        InputError: targets that are malformed, or none of them to be used.
+    """
     spec = job.spec
     targets = read_records(job.inputs["targets"], Target)
     vocabulary = Vocabulary.load(job.inputs["vocabulary"])
@@ -29,6 +35,13 @@ def main(job: Job) -> None:
         what = f"no target with '{chosen}'"
         raise InputError(job.inputs["targets"], what, "see tuned_on and target_set of the target records")
     models = {name: path for name, path in job.inputs.items() if name not in ("targets", "vocabulary")}
+    return targets, vocabulary, models
+
+
+def main(job: Job) -> None:
+    """Write the samples of every target."""
+    targets, vocabulary, models = read_job(job)
+    spec = job.spec
     method = load_method(spec["name"], spec["method"], vocabulary, models)
     write_records(job.outputs["samples"], method.generate(targets, spec["samples"], spec["seed"]))
 

@@ -51,6 +51,7 @@ STORY_MODELS = {
     ),
     "ar_infilling": ("baselines.ar_infilling.train", S["ar_infilling"]),
     "story_encoder": ("eval.train_encoder", S["story_encoder"]),
+    "story_teacher": ("pipeline.teacher", S["story_teacher"]),
 }
 CONTROL_TASKS = [task for task in TASKS if task != INFILLING]
 CHEATED_TASKS = [task for task in CONTROL_TASKS if task != UNCONDITIONAL]

@@ -27,6 +27,10 @@ TASKS = [("pos", 0.0001), ("tree", 0.0005), ("span", 0.1)]
 STORED = [*((*task, t) for task in TASKS for t in (100, 10, 9)), ("attr", 0.01, 100)]
 
 
+def no_noise() -> Tensor:
+    raise AssertionError("nothing draws noise unless it is asked for")
+
+
 class Reverse(NamedTuple):
     """The stored reverse step: sample, mean and standard deviation, and the aim of a quadratic loss."""
 
@@ -65,7 +69,7 @@ def test_guided_steps_of_the_original(
 
     guide = gradient_guide(loss, replace(RELEASED, fluency=coefficient), 200)
     sigma = float(reverse.sigma[0])  # the same for all rows
-    out = guide(Step(t, reverse.sample, reverse.mean, sigma, reverse.sample))
+    out = guide(Step(t, reverse.sample, reverse.mean, sigma, reverse.sample, no_noise))
     torch.testing.assert_close(out, tensors[name + "out"], atol=1e-5, rtol=0)
     assert len(points) == (3 if t >= 10 else 0)
     for found, expected in zip(points, tensors[name + "iterates"], strict=False):
@@ -85,7 +89,7 @@ def test_length_control_of_the_original(tensors: Tensors, reverse: Reverse, t: i
     known, sigma = tensors["guide/len/target_embeddings"], float(reverse.sigma.mean())
     loss = frame_loss(lambda x: x @ matrix, known, free, sigma)
     guide = gradient_guide(lambda x, index: loss(x), RELEASED, 200)
-    out = guide(Step(t, reverse.sample, reverse.mean, sigma, reverse.sample))
+    out = guide(Step(t, reverse.sample, reverse.mean, sigma, reverse.sample, no_noise))
     torch.testing.assert_close(out, tensors[f"guide/len/t{t}/out"], atol=1e-5, rtol=0)
 
 
@@ -176,7 +180,7 @@ def test_the_last_steps_are_idle(reverse: Reverse, idle: float, first: int) -> N
     """Steps below the idle share, and the last step, which has no noise, return the sample itself."""
     guide = gradient_guide(lambda x, index: reverse.quadratic(x), replace(RELEASED, idle=idle), 20)
     for index in range(20):
-        step = Step(index, reverse.sample, reverse.mean, 0.1 if index else 0.0, reverse.sample)
+        step = Step(index, reverse.sample, reverse.mean, 0.1 if index else 0.0, reverse.sample, no_noise)
         assert torch.equal(guide(step), reverse.sample) == (index < first)
 
 
@@ -228,3 +232,21 @@ def test_plain_gradient_steps_scale_with_the_variance() -> None:
     moved = ascend(x, x, 0.5, lambda point: point.square().sum((1, 2)), settings)
     torch.testing.assert_close(moved, x - 2.0 * 0.25 * 2 * x)
     assert torch.equal(ascend(x, x, 0.5, lambda point: 0 * point.sum((1, 2)), settings), x)
+
+
+def test_langevin_noise_follows_every_update_at_the_scale_of_its_step() -> None:
+    x, draws = torch.zeros(1, 2, 3), iter([torch.full((1, 2, 3), 1.0), torch.full((1, 2, 3), 10.0)])
+    still = replace(RELEASED, updates=2, fluency=0, rate=0.5)
+
+    def moved(sigma: float, **changes: object) -> Tensor:
+        settings = replace(still, **changes)  # type: ignore[arg-type]
+        return ascend(x, x, sigma, lambda point: 0 * point.sum((1, 2)), settings, lambda: next(draws))
+
+    assert moved(0.3, langevin=0.2) == pytest.approx(0.2 * (1 + 10))  # sqrt(2 * 0.5) is 1
+    draws = iter([torch.full((1, 2, 3), 1.0), torch.full((1, 2, 3), 10.0)])
+    assert moved(0.3, langevin=0.2, optimizer="gradient") == pytest.approx(0.2 * 0.3 * 11)
+
+
+def test_without_langevin_noise_no_noise_is_drawn() -> None:
+    x = torch.ones(1, 2, 3)
+    ascend(x, x, 0.5, lambda point: point.sum((1, 2)), RELEASED, no_noise)

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eval.csv_tables import table_csv
 from eval.layout import COMPOSITION_METHODS, METHODS
 from eval.markdown import markdown_table, result_markdown
 from eval.select import select_samples
-from eval.tables import COLUMNS, explain, result_table, table_csv, target_sets
+from eval.tables import COLUMNS, explain, result_table, target_sets
 from pipeline.records import Sample, Score, Target, write_records
 
 NO_GUARDS = pd.DataFrame(columns=["task", "method", "target_set", "selection", "metric", "value"])
