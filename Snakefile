@@ -17,7 +17,9 @@ include: "pipeline/rules/report.smk"
 include: "pipeline/rules/figure_files.smk"
 include: "pipeline/rules/figures.smk"
 include: "pipeline/rules/tune.smk"
+include: "pipeline/rules/ablation_files.smk"
 include: "pipeline/rules/ablations.smk"
+include: "pipeline/rules/likelihood.smk"
 
 
 rule all:

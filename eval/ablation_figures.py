@@ -1,8 +1,10 @@
 """Draw Figures 4 and 6 of the paper from the table of the ablation grids.
 
-python -m eval.ablation_figures --spec SPEC --input table=FILE --output svg=FILE pdf=FILE png=FILE csv=FILE
+python -m eval.ablation_figures --spec SPEC --input table=FILE --output svg=FILE pdf=FILE png=FILE csv=FILE \\
+    caption=FILE
 
-SPEC says which ``figure``: ``figure_4`` or ``figure_6``. Panels whose cells were not made are left out.
+SPEC says which ``figure``: ``figure_4`` or ``figure_6``, and the ``recipe`` of the trainings. Panels whose
+cells were not made are left out.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from eval.ablation_verdicts import COLUMNS, panel
+from eval.ablation_verdicts import COLUMNS, ablation_verdicts, panel
 from eval.csv_tables import read_table, table_csv
 from eval.figures import COLOURS, line, new_figure, point, save, style
+from eval.verdicts import verdict_paragraphs
 from pipeline.command import Job, command
 from pipeline.errors import InputError
 from pipeline.files import write_text
@@ -37,6 +40,21 @@ TITLES = {
     "parametrisation": "what the network predicts",
     "schedule": "noise schedule",
     "network": "denoiser",
+}
+CAPTIONS = {
+    "figure_4": "### Figure 4: word embeddings, and what the network predicts",
+    "figure_6": "### Figure 6: word embeddings, noise schedule and denoiser",
+}
+HOW_TO_READ = (
+    "lm-score (perplexity under a language model of the same corpus, lower is better) of texts without "
+    "control. Bars are 95 % intervals over texts and training seeds, small dots single seeds, hollow marks "
+    "cells whose training came to nothing (they support no verdict); dotted: held-out human texts. "
+    "distinct-4 and lengths stand in the table of the ablations."
+)
+RECIPES = {
+    "fast": "Losses are the paper's; embeddings are normalised and Muon trains, since the paper's own "
+    "optimiser leaves noise at this budget.",
+    "paper": "Losses and optimiser are the paper's.",
 }
 HOLLOW = {"markerfacecolor": "white"}  # an untrained cell
 
@@ -123,15 +141,25 @@ def _sorted(values: pd.Series) -> list[Any]:
     return sorted(found) if all(isinstance(value, int) for value in found) else found
 
 
+def caption(table: pd.DataFrame, figure: str, recipe: str) -> str:
+    """What the figure shows, and how the paper's statements stand."""
+    verdicts = ablation_verdicts(table)
+    told = [verdict for name in PANELS[figure] for verdict in verdicts.get(name, ())]
+    parts = [CAPTIONS[figure], HOW_TO_READ, RECIPES[recipe], "What the paper says, held against these cells:"]
+    return "\n\n".join([*parts, *verdict_paragraphs(told)]) + "\n"
+
+
 def main(job: Job) -> None:
     """Draw one figure, its data beside it."""
     figure = job.spec["figure"]
     if figure not in PANELS:
         raise InputError("figure", f"no such figure as '{figure}'", f"choose {' or '.join(PANELS)}")
-    data = figure_data(read_ablations(job.inputs["table"]), figure)
+    table = read_ablations(job.inputs["table"])
+    data = figure_data(table, figure)
     write_text(job.outputs["csv"], table_csv(data))
     draw(data, figure, job.outputs)
+    write_text(job.outputs["caption"], caption(table, figure, job.spec["recipe"]))
 
 
 if __name__ == "__main__":
-    command(main, inputs=("table",), outputs=("svg", "pdf", "png", "csv"))
+    command(main, inputs=("table",), outputs=("svg", "pdf", "png", "csv", "caption"))

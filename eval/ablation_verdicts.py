@@ -36,23 +36,22 @@ def trained_scores(table: pd.DataFrame, corpus: str, varied: tuple[str, ...]) ->
     }
 
 
-def ablation_verdicts(table: pd.DataFrame) -> list[Verdict]:
-    """One verdict per statement, and per corpus where the grids have it for several."""
-    corpora = list(dict.fromkeys(table[table["network"] != ""]["corpus"]))
-    found = []
-    for corpus in corpora:
+def ablation_verdicts(table: pd.DataFrame) -> dict[str, list[Verdict]]:
+    """A verdict on each statement that the grids have cells for, by what varies in it."""
+    found: dict[str, list[Verdict]] = {"embedding": []}
+    for corpus in dict.fromkeys(table[table["network"] != ""]["corpus"]):
         if panel(table, corpus, ("embedding",))["embedding"].nunique() > 1:
+            statement = f"Learned embeddings beat random ones ({corpus})"
             scores = trained_scores(table, corpus, ("embedding",))
-            found.append(
-                better(f"Learned embeddings beat random ones ({corpus})", scores, "learned", "random")
-            )
-    found.append(steady(trained_scores(table, "run", ("predict", "dimension"))))
-    schedules = panel(table, "run", ("schedule", "predict", "dimension"))
+            found["embedding"].append(better(statement, scores, "learned", "random"))
+    found["parametrisation"] = [steady(trained_scores(table, "run", ("predict", "dimension")))]
+    varied = ("schedule", "predict", "dimension")
+    schedules = panel(table, "run", varied)
     if schedules["schedule"].nunique() > 1:
-        found.append(steadiest(schedules, trained_scores(table, "run", ("schedule", "predict", "dimension"))))
+        found["schedule"] = [steadiest(schedules, trained_scores(table, "run", varied))]
     if panel(table, "run", ("network",))["network"].nunique() > 1:
         scores = trained_scores(table, "run", ("network",))
-        found.append(better("The Transformer beats the U-Net", scores, "transformer", "unet"))
+        found["network"] = [better("The Transformer beats the U-Net", scores, "transformer", "unet")]
     return found
 
 

@@ -10,6 +10,7 @@ NAME is ``run`` or ``stories``. SPEC holds ``cells``, the corpus and the factors
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +85,8 @@ def read_cells(job: Job, corpora: Mapping[str, Corpus]) -> dict[str, dict[str, M
     """
     described: Mapping[str, Mapping[str, Any]] = job.spec["cells"]
     found: dict[str, dict[str, Measured]] = {name: {} for name in described}
-    for path, name, seed in ((p, *c.split("/seed")) for c, p in cells(job.inputs, "samples").items()):
+    for cell, path in cells(job.inputs, "samples").items():
+        name, seed = cell.split("/seed")
         if name not in found:
             raise InputError(path, f"no cell '{name}' in the settings", "describe it in --spec")
         words = [split_words(sample.text) for sample in read_records(path, Sample)]
@@ -150,7 +152,7 @@ def ablation_markdown(table: pd.DataFrame) -> str:
         by_seed = ", ".join(number_text(value, "lm_score") for value in seeds)
         body.append([name, *own, shown[0], by_seed, *shown[1:], state])
     header = ["cell", "corpus", *FACTORS, "lm", "by seed", "distinct-4", "length", ""]
-    verdicts = verdict_lines(ablation_verdicts(table))
+    verdicts = verdict_lines(chain.from_iterable(ablation_verdicts(table).values()))
     parts = ("### Ablations: texts without control", LEGEND, markdown_table(header, body), verdicts)
     return "\n\n".join(parts) + "\n"
 

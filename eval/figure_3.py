@@ -152,7 +152,7 @@ def _draw_words(axes: Axes, points: pd.DataFrame) -> None:
 
 def _draw_shares(axes: Axes, numbers: list[Share]) -> None:
     for number, share in enumerate(numbers):
-        around = [[share.value - share.low], [share.high - share.value]]
+        around = [[max(0, share.value - share.low)], [max(0, share.high - share.value)]]  # rounding errors
         axes.errorbar([number], [share.value], yerr=around, capsize=4, **point(number))
         axes.annotate(
             f"{share.value:.0f} %", (number, share.value), xytext=(7, -3), textcoords="offset points"

@@ -12,6 +12,7 @@ from typing import TypeVar
 import pandas as pd
 
 from eval import infilling_table, tables
+from eval.csv_tables import table_csv
 from eval.score import check_coverage, chosen_keys
 from eval.score_infilling import key
 from eval.select import select_samples, split_words
@@ -133,7 +134,7 @@ def _problems(folder: Path, name: str, make: Callable[[int], pd.DataFrame]) -> I
         yield InputError(path, "not stored, though scores of its tasks are", "make it and store again")
         return
     try:
-        made = _rows(tables.table_csv(make(index[name]["settings"]["seed"])))
+        made = _rows(table_csv(make(index[name]["settings"]["seed"])))
     except (KeyError, ValueError) as error:
         what = f"cannot be made from the stored scores ({type(error).__name__}: {error})"
         yield InputError(path, what, "score the texts and store again")

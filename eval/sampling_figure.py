@@ -1,6 +1,7 @@
 """Draw the sampling ablations from their table, one panel per group.
 
-python -m eval.sampling_figure --spec {} --input table=FILE --output svg=FILE pdf=FILE png=FILE csv=FILE
+python -m eval.sampling_figure --spec {} --input table=FILE --output svg=FILE pdf=FILE png=FILE csv=FILE \\
+    caption=FILE
 
 Without control a panel shows the lm-score over the settings and the tokens read for a text; with control it
 shows success against lm-score, settings in their order joined by a line.
@@ -17,13 +18,21 @@ import pandas as pd
 from eval.csv_tables import read_table, table_csv
 from eval.figures import COLOURS, line, new_figure, save, style
 from eval.layout import success_metrics
-from eval.sampling_verdicts import COLUMNS
+from eval.sampling_verdicts import COLUMNS, enough_steps
+from eval.verdicts import verdict_paragraphs
 from pipeline.command import Job, command
 from pipeline.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+CAPTION = (
+    "### Sampling ablations",
+    "Each panel changes one setting of the run's own Diffusion-LM. Without control: lm-score (lower is "
+    "better) over the settings; dotted, on the right: tokens that networks read for a text. With control: "
+    "success over lm-score, settings in their order joined by a line; up and to the left is better. Bars "
+    "are 95 % intervals over texts, or over targets where there is a control.",
+)
 ACROSS = 3  # panels in a row
 LM = "lm-score (perplexity)"
 
@@ -83,7 +92,9 @@ def main(job: Job) -> None:
     table = read_table(job.inputs["table"], COLUMNS, numbers, "eval.sampling_ablations")
     write_text(job.outputs["csv"], table_csv(table))
     draw(table, job.outputs)
+    told = verdict_paragraphs([enough_steps(table)])
+    write_text(job.outputs["caption"], "\n\n".join([*CAPTION, *told]) + "\n")
 
 
 if __name__ == "__main__":
-    command(main, inputs=("table",), outputs=("svg", "pdf", "png", "csv"))
+    command(main, inputs=("table",), outputs=("svg", "pdf", "png", "csv", "caption"))

@@ -62,6 +62,11 @@ def undecided(statement: str, why: str) -> Verdict:
     return Verdict(statement, UNDECIDED, why)
 
 
+def verdict_paragraphs(verdicts: Iterable[Verdict]) -> list[str]:
+    """One paragraph of plain text per verdict, for captions."""
+    return [f"{v.statement}: {v.outcome}. {v.numbers}" for v in verdicts]
+
+
 def verdict_lines(verdicts: Iterable[Verdict]) -> str:
     """One line of Markdown per verdict."""
     return "\n".join(f"- **{v.statement}: {v.outcome}.** {v.numbers}" for v in verdicts)

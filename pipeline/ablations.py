@@ -7,7 +7,8 @@ from itertools import combinations
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.settings import Settings, merged
+from pipeline.schema import Settings
+from pipeline.settings import merged
 
 STORIES = "stories"  # a cell's corpus, where it is not that of the run
 FACTORS = ("network", "embedding", "predict", "dimension", "schedule")  # what the grids vary

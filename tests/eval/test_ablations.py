@@ -135,11 +135,14 @@ def test_samples_of_a_cell_that_nobody_describes_are_bad_input(
 def test_a_figure_is_drawn_from_the_table_with_its_data_beside_it(
     run_command: Callable[..., Any], made: Path, tmp_path: Path, figure: str
 ) -> None:
-    outputs = {kind: tmp_path / f"{figure}.{kind}" for kind in (*KINDS, "csv")}
+    outputs = {kind: tmp_path / f"{figure}.{kind}" for kind in (*KINDS, "csv", "caption")}
     inputs = {"table": made / "ablations.csv"}
-    done = run_command("eval.ablation_figures", {"figure": figure}, inputs, outputs)
+    done = run_command("eval.ablation_figures", {"figure": figure, "recipe": "fast"}, inputs, outputs)
     assert done.code == 0, done.stderr
-    assert all(path.stat().st_size > 500 for path in outputs.values())
+    assert all(outputs[kind].stat().st_size > 500 for kind in KINDS)
+    told = outputs["caption"].read_text()
+    assert told.startswith(f"### {figure.replace('_', ' ').title()}") and "Muon trains" in told
+    assert ("U-Net" in told) == (figure == "figure_6") and ("epsilon" in told) == (figure == "figure_4")
 
 
 def test_a_figure_shows_each_panel_s_cells_and_the_human_row(made: Path) -> None:

@@ -107,7 +107,7 @@ def test_the_markdown_has_a_table_per_group_with_seconds_and_the_verdict(made: P
         f"#### {title}\n" in text for title in ("steps: unconditional", "updates: length", "mbr: length")
     )
     assert "0.500" in text  # 1.5 seconds for 3 texts
-    assert "- **200 steps are enough (lm at most 1.1 times that of 2000): undecided.** lm of 200 over" in text
+    assert "- **200 steps are enough (lm at most 1.1 times that of 2000): holds.** lm of 200 over" in text
 
 
 def test_times_do_not_stand_in_the_table_that_runs_are_compared_by(made: Path) -> None:
@@ -117,16 +117,17 @@ def test_times_do_not_stand_in_the_table_that_runs_are_compared_by(made: Path) -
 def test_the_figure_has_a_panel_per_group(
     run_command: Callable[..., Any], made: Path, tmp_path: Path
 ) -> None:
-    outputs = {kind: tmp_path / f"f.{kind}" for kind in (*KINDS, "csv")}
+    outputs = {kind: tmp_path / f"f.{kind}" for kind in (*KINDS, "csv", "caption")}
     done = run_command("eval.sampling_figure", {}, {"table": made / "t.csv"}, outputs)
     assert done.code == 0, done.stderr
     assert outputs["csv"].read_bytes() == (made / "t.csv").read_bytes()
-    assert all(path.stat().st_size > 500 for path in outputs.values())
+    assert all(outputs[kind].stat().st_size > 500 for kind in KINDS)
+    assert "200 steps are enough" in outputs["caption"].read_text()
 
 
 def test_another_file_is_no_table(run_command: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    outputs = {kind: tmp_path / f"f.{kind}" for kind in (*KINDS, "csv")}
+    outputs = {kind: tmp_path / f"f.{kind}" for kind in (*KINDS, "csv", "caption")}
     done = run_command("eval.sampling_figure", {}, {"table": tmp_path / "x.csv"}, outputs)
     assert done.code == 2 and "not the table of eval.sampling_ablations" in done.stderr
 
