@@ -19,6 +19,13 @@ CELLS = SCHEMA["properties"]["ablations"]["properties"]["cells"]["default"]
 GRID: dict[str, Any] = {
     "corpus": {"sizes": {"train": 200, "human": 20, "valid": 5, "test": 5}},
     "teacher": {"model": SIZES, "training": FEW},
+    "language_model": {"model": SIZES, "training": FEW},
+    "likelihood": {
+        "model": {**SIZES, "intermediate": 32, "time_channels": 8, "diffusion_steps": 20},
+        "training": FEW,
+        "texts": 3,
+        "steps": 4,
+    },
     "ablations": {
         "seeds": [0],
         "texts": 8,
@@ -47,7 +54,7 @@ def finished(
 ) -> Path:
     folder = copy_repository(tmp_path_factory.mktemp("grid"))
     (folder / "mini.yaml").write_text(yaml.safe_dump(GRID))
-    done = snakemake(folder, "--cores", "2", *MINI, "--", "ablations")
+    done = snakemake(folder, "--cores", "2", *MINI, "--", "ablations", "table_7")
     assert done.code == 0, done.told[-5000:]
     return folder
 
@@ -56,7 +63,7 @@ def test_the_demo_s_grids_are_forty_trainings_at_most_and_no_part_of_a_plain_run
     copy_repository: Callable[[Path], Path], snakemake: Snakemake, tmp_path: Path
 ) -> None:
     folder = copy_repository(tmp_path)
-    done = snakemake(folder, "-n", "ablations", "sampling_ablations")
+    done = snakemake(folder, "-n", "ablations", "sampling_ablations", "table_7")
     found = trained(done)
     assert len(found) == 2 * len(CELLS) <= 40
     assert {"models/story_teacher.safetensors", "tables/ablations.csv"} <= set(done.jobs)
@@ -69,7 +76,14 @@ def test_a_grid_ends_in_a_table_and_in_the_figures(finished: Path) -> None:
     assert all(f"\n| {cell} " in table for cell in (*KEPT, "human"))
     assert "Learned embeddings beat random ones (run):" in table
     for figure in ("figure_4", "figure_6"):
-        assert all((results / f"figures/{figure}.{kind}").is_file() for kind in ("svg", "pdf", "png", "csv"))
+        assert all(
+            (results / f"figures/{figure}.{kind}").is_file() for kind in ("svg", "pdf", "png", "csv", "md")
+        )
+
+
+def test_table_7_has_a_row_for_each_model(finished: Path) -> None:
+    table = (finished / "results/demo/tables/likelihood.md").read_text(encoding="utf-8")
+    assert table.count("| <= ") == 2 and "\n| language model, exact " in table
 
 
 def changed(snakemake: Snakemake, folder: Path, ablations: dict[str, Any]) -> Any:
