@@ -33,4 +33,10 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    command(main, inputs=("corpus", "vocabulary"), outputs=("model", "samples"), open_ended=True)
+    command(
+        main,
+        inputs=("corpus", "vocabulary"),
+        outputs=("model", "samples"),
+        open_ended=True,
+        section="$defs/ablation",
+    )

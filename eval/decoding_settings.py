@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.markdown import markdown_table
@@ -21,14 +21,14 @@ _LEGEND = (
 )
 
 
-def settings_table(methods: Mapping[str, Settings], released: Settings) -> str:
-    """The table as Markdown.
+def settings_rows(methods: Mapping[str, Settings], released: Settings) -> list[list[str]]:
+    """Task, method, published, released and own settings, for every row of the paper's table.
 
     Args:
         methods: this run's settings by method; one that was not run may be absent.
         released: guidance of Diffusion-LM by task, as the released code has it.
     """
-    body = [
+    return [
         [
             *(task, method, printed),
             _guidance(released.get(task)) if method == "diffusion_lm" else ABSENT,
@@ -36,7 +36,11 @@ def settings_table(methods: Mapping[str, Settings], released: Settings) -> str:
         ]
         for (task, method), printed in _published().items()
     ]
-    table = markdown_table(["task", "method", "published", "released", "ours"], body)
+
+
+def settings_table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows as Markdown."""
+    table = markdown_table(["task", "method", "published", "released", "ours"], rows)
     return "\n\n".join(["### Table 6: decoding settings, published, released and ours", _LEGEND, table])
 
 

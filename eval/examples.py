@@ -3,9 +3,9 @@
 python -m eval.examples --spec SPEC --input targets/TASK=FILE samples/TASK/CELL=FILE scores/TASK/CELL=FILE \\
     ... judge1_tagger=FILE judge1_parser=FILE --output csv=FILE markdown=FILE
 
-A CELL is ``method/seed0``. SPEC holds ``methods`` (the settings of Table 6), ``released`` (guidance of the
-released code) and ``cache`` of the judge. Neither targets nor texts are picked: the targets are the first in
-order on which no setting was chosen, the texts the first that each method wrote for them.
+A CELL is ``method/seed0``. SPEC holds ``decoding`` (:func:`eval.decoding_settings.settings_rows`) and the
+judge's ``cache``. Neither targets nor texts are picked: the targets are the first in order on which no
+setting was chosen, the texts the first that each method wrote for them.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def main(job: Job) -> None:
     spec, files = job.spec, job.inputs
     judge = load_judge("judge1", files["judge1_tagger"], files["judge1_parser"], Path(spec["cache"]))
     shown = {task: blocks(task, files, judge) for task in SHOWN if f"targets/{task}" in files}
-    settings = settings_table(spec["methods"], spec["released"])
+    settings = settings_table(spec["decoding"])
     write_text(job.outputs["csv"], examples_csv(shown))
     write_text(job.outputs["markdown"], examples_markdown(shown, settings))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from eval.csv_tables import read_table
 from eval.figures import new_figure, point, save, style
 from eval.markdown import markdown_table
 from eval.statistics import mean_interval
@@ -200,7 +201,9 @@ def _tag_table(points: pd.DataFrame) -> str:
 def main(job: Job) -> None:
     """Draw the figure; write its data and its caption."""
     seed = job.spec["seed"]
-    vectors = pd.read_csv(job.inputs["vectors"], keep_default_na=False, index_col="word")
+    vectors = read_table(job.inputs["vectors"], ("word",), None, "diffusion_lm.word_vectors").set_index(
+        "word"
+    )
     tags = clear_tags(read_records(job.inputs["corpus"], Text))
     points = point_table(vectors, tags, seed)
     numbers = shares(vectors.loc[points["word"]].to_numpy(), points["tag"].to_numpy(), seed)

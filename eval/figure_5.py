@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from eval.csv_tables import read_table
 from eval.figures import line, new_figure, save, style
-from eval.paper import read_table
+from eval.paper import read_table as read_published
 from pipeline.command import Job, command
 from pipeline.files import write_text
 
@@ -29,7 +30,7 @@ _METHODS = {"linear": "linear", "cosine": "cosine", "sqrt_discretised": "sqrt"} 
 
 def computed() -> pd.DataFrame:
     """The values of ``results/paper``, computed apart from this code: ``schedule, step, noise``."""
-    rows = read_table("fig5_noise_schedule_computed")
+    rows = read_published("fig5_noise_schedule_computed")
     rows = rows[rows["method"].isin(_METHODS)]
     return pd.DataFrame(
         {
@@ -88,7 +89,9 @@ def caption(levels: pd.DataFrame, values: pd.DataFrame) -> str:
 
 def main(job: Job) -> None:
     """Draw the figure and write its caption."""
-    levels = pd.read_csv(job.inputs["levels"])
+    columns = ("schedule", "step", "noise")
+    levels = read_table(job.inputs["levels"], columns, columns[1:], "diffusion_lm.noise_levels")
+    levels = levels.astype({"step": int})
     values = computed() if levels["step"].max() + 1 == PAPER_STEPS else computed()[:0]
     save(draw(levels, values), job.outputs)
     write_text(job.outputs["caption"], caption(levels, values))

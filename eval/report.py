@@ -4,7 +4,8 @@ python -m eval.report --spec SPEC --input tables/NAME=FILE ... figures/NAME=FILE
     examples=FILE --output html=FILE markdown=FILE
 
 Tables, captions and examples are the Markdown that their own commands have written, figures are SVG. SPEC
-holds ``settings``, the resolved settings of the run. The page is one file that runs and loads nothing.
+holds the run's ``scale`` and, in ``different``, its settings that are not the paper's, with both values. The
+page is one file that runs and loads nothing.
 """
 
 from __future__ import annotations
@@ -12,22 +13,24 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from eval.render import Figure, Listing, Part, Prose, Report, Section, Table, markdown, page
 from eval.select import cells
 from pipeline.command import Job, command
+from pipeline.errors import InputError
 from pipeline.files import read_bytes, read_lines, write_text
-from pipeline.settings import differences, resolve
-from pipeline.stored import LOCAL
 
 TABLES = {  # the title of a table, and whether it is folded
     "control": ("Control (the paper's Table 2)", False),
     "composition": ("Composition (Table 4)", False),
     "infilling": ("Infilling (Table 5)", False),
     "mbr_sizes": ("Candidates of MBR", True),
+    "ablations": ("Ablations (Figures 4 and 6)", False),
+    "likelihood": ("Likelihood (Table 7)", False),
+    "sampling_ablations": ("Sampling ablations", True),
     "judges": ("Judges of syntax", True),
     "cost": ("Cost", True),
 }
@@ -69,13 +72,9 @@ def figure_parts(caption: str, path: str, svg: bytes) -> list[Part]:
     return [title, Figure(name, path, svg), *rest]
 
 
-def settings_section(settings: Mapping[str, Any]) -> Section:
-    """Every setting that is not the paper's, with both values; folders of this machine are left out."""
-    body = [
-        [key, _told(ours), _told(paper)]
-        for key, ours, paper in differences(dict(settings), resolve("paper"))
-        if key not in ("scale", *LOCAL)
-    ]
+def settings_section(different: Iterable[Sequence[Any]]) -> Section:
+    """Every setting that is not the paper's: key, own value, the paper's."""
+    body = [[key, _told(ours), _told(paper)] for key, ours, paper in different]
     table = Table("", ["setting", "here", "paper"], body, prose=True)
     return Section(_SETTINGS, [] if body else ["None."], [table] if body else [], folded=True)
 
@@ -96,18 +95,22 @@ def run_report(job: Job) -> Report:
     ]
     drawn = [part for name, path in sorted(figures.items()) for part in _figure(job, name, path)]
     examples = list(parts_of(_text(job.inputs["examples"])))
-    settings = job.spec["settings"]
-    sections += [Section("Figures", [], drawn), Section("Examples", [], examples), settings_section(settings)]
-    return Report(f"Diffusion-LM: {settings['scale']}", [_INTRO.format(scale=settings["scale"])], sections)
+    scale, settings = job.spec["scale"], settings_section(job.spec["different"])
+    sections += [Section("Figures", [], drawn), Section("Examples", [], examples), settings]
+    return Report(f"Diffusion-LM: {scale}", [_INTRO.format(scale=scale)], sections)
 
 
 def _figure(job: Job, name: str, path: Path) -> list[Part]:
     address = Path(os.path.relpath(path, job.outputs["markdown"].parent)).as_posix()
-    return figure_parts(_text(job.inputs[f"captions/{name}"]), address, read_bytes(path))
+    if not (svg := read_bytes(path)):
+        raise InputError(path, "holds nothing", "make it again")
+    return figure_parts(_text(job.inputs[f"captions/{name}"]), address, svg)
 
 
 def _text(path: Path) -> str:
-    return "\n".join(read_lines(path))
+    if not (lines := read_lines(path)):
+        raise InputError(path, "holds nothing", "make it again")
+    return "\n".join(lines)
 
 
 def main(job: Job) -> None:

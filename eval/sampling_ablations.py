@@ -32,10 +32,13 @@ from eval.tables import Estimate, estimate
 from eval.verdicts import verdict_lines
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
-from pipeline.files import read_json, write_text
+from pipeline.errors import InputError
+from pipeline.files import write_text
 from pipeline.records import Sample, Score, Target, read_records
+from pipeline.schema import read_checked
 from pipeline.tasks import UNCONDITIONAL
 
+SECONDS = {"type": "object", "additionalProperties": {"type": "number"}}  # by variant
 COST = ["forward_tokens", "backward_passes"]
 LEGEND = (
     "Cells: value [95 % interval over targets, or over texts where nothing is asked for]. lm: perplexity\n"
@@ -51,8 +54,10 @@ def scored_texts(job: Job) -> dict[str, pd.DataFrame]:
     require("--input", job.inputs, "targets", groups.values())
     teacher = Teacher(job.inputs["teacher"], Vocabulary.load(job.inputs["vocabulary"]))
     judges, found = load_judges(job), {}
-    for group, task in groups.items():
-        path = files[group]
+    for group, path in files.items():
+        if group not in groups:
+            raise InputError(path, f"no group '{group}' in the settings", "describe it in --spec")
+        task = groups[group]
         targets = [t for t in read_records(job.inputs[f"targets/{task}"], Target) if t.reported]
         samples = read_records(path, Sample)
         selected = select_samples(samples, job.spec["mbr_rule"])
@@ -141,9 +146,10 @@ def main(job: Job) -> None:
     named += [("mbr", task, texts) for task, texts in mbr_texts(job).items()]
     rows = [row for group, task, texts in named for row in group_rows(group, task, texts, seed)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    seconds = {group: read_json(path) for group, path in cells(job.inputs, "seconds").items()}
+    seconds = {group: read_checked(path, SECONDS) for group, path in cells(job.inputs, "seconds").items()}
+    text = markdown(table, seconds)
     write_text(job.outputs["csv"], table_csv(table))
-    write_text(job.outputs["markdown"], markdown(table, seconds))
+    write_text(job.outputs["markdown"], text)
 
 
 if __name__ == "__main__":

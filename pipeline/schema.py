@@ -111,9 +111,15 @@ def check_stage(spec: Mapping[str, Any], section: str = "") -> None:
     known = {key: resolved(part) for key, part in common.items()}
     own = _complete(_at(section))["properties"] if section else {}
     validate(spec, {"type": "object", "properties": {**known, **own}}, "--spec")
-    method = spec.get("method", {})
+    _check_method(spec.get("method", {}), "--spec.method")
+    for label, variant in spec.get("variants", {}).items():
+        _check_method(variant["method"], f"--spec.variants.{label}.method")
+
+
+def _check_method(method: Mapping[str, Any], where: str) -> None:
+    """A mapping in the settings of a method must be complete."""
     if (form := full_schema()["$defs"]["modules"].get(method.get("module"))) is not None:
-        validate(method, {**_complete(form), "required": ["module"]}, "--spec.method")
+        validate(method, {**_complete(form), "required": ["module"]}, where)
 
 
 def _complete(part: Settings) -> Settings:

@@ -16,6 +16,7 @@ import yaml
 from pipeline.errors import InputError, nearest
 from pipeline.fingerprint import ROOMS, method_modules
 from pipeline.schema import FOLDER, Settings, full_schema, load, resolved, validate
+from pipeline.stored import LOCAL
 from pipeline.tasks import require_task
 
 SCALES = ("demo", "small", "paper", "rehearsal")
@@ -86,6 +87,12 @@ def differences(settings: Settings, other: Settings, path: str = "") -> Iterator
             yield from differences(mine, theirs, f"{name}.")
         elif mine != theirs:
             yield name, mine, theirs
+
+
+def unlike_paper(settings: Settings) -> list[tuple[str, Any, Any]]:
+    """What differs from the paper, as :func:`differences` tells it; nothing that is local to a machine."""
+    found = differences(settings, resolve("paper"))
+    return [(key, *values) for key, *values in found if key not in ("scale", *LOCAL)]
 
 
 def guidance_presets() -> Settings:

@@ -78,6 +78,7 @@ def variant_settings(wildcards):
             "samples": variant.get("samples", group["samples"]),
         }
         for label, variant in group["variants"].items()
+        if variant is not None
     }
     return spec(
         name=group["method"], variants=variants, seed=SAMPLING["seed"], most_words=most_words(task)

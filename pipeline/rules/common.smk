@@ -17,7 +17,7 @@ from pipeline.files import sha256
 from pipeline.fingerprint import fingerprint
 from pipeline.plan import print_totals
 from pipeline.running import clear_stale_lock, errors, hold_lock, require_writable
-from pipeline.settings import guidance_presets, merged, resolve, tuning
+from pipeline.settings import guidance_presets, merged, resolve, tuning, unlike_paper
 from pipeline.tasks import INFILLING, SEMANTIC_CONTENT, SYNTAX, UNCONDITIONAL, parts
 
 if not Path("Snakefile").is_file():

@@ -2,6 +2,7 @@
 # its data as CSV and its caption as Markdown (a title of level 3, then what to see) beside it.
 FIGURES = f"{RESULTS}/figures"
 PICTURES = ("svg", "pdf", "png")
+ON_DEMAND = ("ablations", "likelihood", "sampling_ablations")  # tables
 
 
 def pictures(name):
@@ -32,16 +33,26 @@ def report_files():
     }
 
 
-def more_figures():
-    """Figures of other goals that have been made. They are no inputs: the report has none of them made again."""
+def decoding():
+    """The rows of Table 6."""
+    from eval.decoding_settings import settings_rows  # where it is needed: it loads pandas
+
+    methods = {name: METHODS[name] for name in ("pplm", "fudge", "diffusion_lm") if name in METHODS}
+    return settings_rows(methods, guidance_presets()["released"])
+
+
+def made_on_demand():
+    """Tables and figures of other goals that have been made. They are no inputs: the report makes none again."""
     known = report_files()
+    tables = {f"tables/{name}": Path(f"{RESULTS}/tables/{name}.md") for name in ON_DEMAND}
     found = sorted(path.stem for path in Path(FIGURES).glob("*.svg") if path.with_suffix(".md").is_file())
-    return {
+    figures = {
         f"{kind}/{name}": f"{FIGURES}/{name}.{ending}"
         for name in found
         for kind, ending in (("figures", "svg"), ("captions", "md"))
         if f"figures/{name}" not in known
     }
+    return {name: str(path) for name, path in tables.items() if path.is_file()} | figures
 
 
 def hashes(files):

@@ -107,11 +107,7 @@ rule examples:
         csv=f"{RESULTS}/examples.csv",
         markdown=f"{RESULTS}/examples.md",
     params:
-        spec=spec(
-            methods={name: METHODS[name] for name in ("pplm", "fudge", "diffusion_lm") if name in METHODS},
-            released=guidance_presets()["released"],
-            cache=READINGS,
-        ),
+        spec=lambda wildcards: spec(decoding=decoding(), cache=READINGS),
         code=code_of("eval.examples"),
         inputs=named(example_files()),
     threads: S["threads"]
@@ -137,10 +133,10 @@ rule report:
         html=f"{RESULTS}/report.html",
         markdown=f"{RESULTS}/report.md",
     params:
-        spec=spec(settings=S),
+        spec=spec(scale=S["scale"], different=unlike_paper(S)),
         code=code_of("eval.report"),
-        inputs=named(report_files() | more_figures()),
-        more=hashes(more_figures()),
+        inputs=named(report_files() | made_on_demand()),
+        more=hashes(made_on_demand()),
     threads: S["threads"]
     log:
         f"{RESULTS}/logs/report.log",

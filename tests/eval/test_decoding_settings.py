@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from eval.decoding_settings import settings_table
+from eval.decoding_settings import settings_rows
 from pipeline.settings import guidance_presets, resolve
 
 
 def rows(methods: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
-    lines = settings_table(methods, guidance_presets()["released"]).split("\n")
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    return {(row[0], row[1]): row[2:] for row in cells[2:]}
+    found = settings_rows(methods, guidance_presets()["released"])
+    return {(task, method): values for task, method, *values in found}
 
 
 def test_at_paper_scale_ours_are_the_published_ones() -> None:

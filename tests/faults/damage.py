@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,20 @@ WEIGHTS |= {
     "settings emptied": with_header(lambda header: header.update(settings={})),
     "not a number": not_a_number,
 }
-BY_SUFFIX = {".jsonl": TEXT | RECORDS, ".json": TEXT | JSON, ".safetensors": WEIGHTS}
+TABLE: dict[str, Damage] = {
+    "UTF-16": TEXT["UTF-16"],
+    "without a header": in_first_line(lambda line: "a,b"),
+    "a word for a number": in_bytes(lambda data: re.sub(rb"\d+\.\d+", b"many", data, count=1)),
+    "a row too long": in_bytes(lambda data: data + b"1," * 99 + b"\n"),
+}
+BY_SUFFIX = {
+    ".jsonl": TEXT | RECORDS,
+    ".json": TEXT | JSON,
+    ".safetensors": WEIGHTS,
+    ".csv": TABLE,
+    ".md": {"UTF-16": TEXT["UTF-16"]},
+    ".svg": {},
+}
 
 
 def damages(path: Path, is_read: bool) -> dict[str, Damage]:
@@ -153,7 +167,12 @@ WRONG: dict[str, Any] = {
 }  # fmt: skip
 
 
-HARMLESS = (("seed", -3), ("temperature", 0.5))  # whole numbers may stand where others may, too
+HARMLESS = (
+    ("seed", -3),
+    ("temperature", 0.5),
+    ("eta", 0.5),
+    ("clamp_from", 0.5),
+)  # whole numbers may stand where others may, too
 
 
 def wrong_settings(spec: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -22,9 +22,11 @@ QUICK = (
     *("pipeline.teacher", "pipeline.generate", "baselines.fine_tuning.train", "eval.oracles.train_tagger"),
 )
 ON_DEMAND = (  # commands that no file of the default target needs
-    *("baselines.pplm.batching", "eval.trials", "eval.infilling_trials"),
-    *("pipeline.likelihood", "diffusion_lm.likelihood"),
+    *("diffusion_lm.ablate", "eval.ablations", "eval.ablation_figures"),
+    *("pipeline.variants", "eval.sampling_ablations", "eval.sampling_figure"),
+    *("pipeline.likelihood", "diffusion_lm.likelihood", "eval.likelihood_table"),
 )
+UNTRIED = ("baselines.pplm.batching", "eval.trials", "eval.infilling_trials")  # nor of any other goal
 COUNTED = ("eval.cost", "eval.signatures")  # of models they tell what made them, and need not load them
 FEWEST = 60
 
@@ -134,8 +136,13 @@ def test_a_command_refuses_malformed_input_in_one_line(module: str, few: Miniatu
     check(module, few, tmp_path, every=4)
 
 
+@pytest.mark.parametrize("module", ON_DEMAND)
+def test_a_command_on_demand_does_too(module: str, on_demand: Miniature, tmp_path: Path) -> None:
+    check(module, on_demand, tmp_path, every=4)
+
+
 @pytest.mark.faults
-@pytest.mark.parametrize("module", [name for name in staged() if name not in ON_DEMAND])
+@pytest.mark.parametrize("module", [name for name in staged() if name not in (*ON_DEMAND, *UNTRIED)])
 def test_every_command_refuses_all_malformed_inputs(
     module: str, miniature: Miniature, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ SIZES = {"hidden": 16, "layers": 1, "heads": 2}
 KEPT = ("baseline", "random", "eps_16")
 SCHEMA = yaml.safe_load(Path("pipeline/config/schema.yaml").read_text(encoding="utf-8"))
 CELLS = SCHEMA["properties"]["ablations"]["properties"]["cells"]["default"]
+GROUPS = SCHEMA["properties"]["sampling_ablations"]["properties"]["groups"]["default"]
 GRID: dict[str, Any] = {
     "corpus": {"sizes": {"train": 200, "human": 20, "valid": 5, "test": 5}},
     "teacher": {"model": SIZES, "training": FEW},
@@ -25,6 +26,24 @@ GRID: dict[str, Any] = {
         "training": FEW,
         "texts": 3,
         "steps": 4,
+    },
+    "diffusion": {
+        "model": {**SIZES, "intermediate": 32, "time_channels": 8, "diffusion_steps": 20},
+        "training": FEW,
+    },
+    "sampling_ablations": {
+        "mbr_tasks": [],
+        "groups": {
+            **dict.fromkeys(name for name in GROUPS if name != "steps"),
+            "steps": {
+                "samples": 4,
+                "variants": {
+                    **dict.fromkeys(GROUPS["steps"]["variants"]),
+                    "1": {"sampling": {"steps": 1}},
+                    "2": {"sampling": {"steps": 2}},
+                },
+            },
+        },
     },
     "ablations": {
         "seeds": [0],
