@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pipeline.files import write_text
 
@@ -46,6 +46,21 @@ def clear_stale_lock() -> None:
     """Remove what a killed run has left of Snakemake's lock."""
     if LOCKS.is_dir() and OURS.is_file() and not is_running():
         shutil.rmtree(LOCKS, ignore_errors=True)
+
+
+def rerun_incomplete(workflow: Any) -> None:
+    """Have Snakemake do as with ``--rerun-incomplete``: what a killed run was making is made again.
+
+    Outputs are written whole or not at all, so there is nothing to ask. The settings reach the workflow only
+    after its files have been read, so they are changed when the planning begins.
+    """
+    prepare = workflow._prepare_dag
+
+    def prepare_dag(*args: Any, **named: Any) -> None:
+        workflow.dag_settings.force_incomplete = True
+        prepare(*args, **named)
+
+    workflow._prepare_dag = prepare_dag
 
 
 def require_writable(folder: Path) -> None:

@@ -16,7 +16,7 @@ from pipeline.errors import InputError, nearest
 from pipeline.files import sha256
 from pipeline.fingerprint import fingerprint
 from pipeline.plan import print_totals
-from pipeline.running import clear_stale_lock, errors, hold_lock, require_writable
+from pipeline.running import clear_stale_lock, errors, hold_lock, require_writable, rerun_incomplete
 from pipeline.settings import guidance_presets, merged, resolve, tuning, unlike_paper
 from pipeline.tasks import INFILLING, SEMANTIC_CONTENT, SYNTAX, UNCONDITIONAL, parts
 
@@ -71,9 +71,7 @@ shell.prefix(
 
 if workflow.is_main_process:
     clear_stale_lock()
-    if workflow.dag_settings:  # there are none while the workflow is only linted
-        # Outputs are written whole or not at all, so what a killed run was making is simply made again.
-        workflow.dag_settings.force_incomplete = True
+    rerun_incomplete(workflow)
 
 
 def start_run():

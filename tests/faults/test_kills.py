@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,19 @@ def test_the_demo_survives_twenty_kills(copied: Path, undisturbed_tables: Path) 
     killer = killed_run(copied, ("--cores", "2"), kills=20, most_jobs=6)
     assert len(killer.killed) == 20
     assert same_tables(copied / "results/demo/tables", undisturbed_tables) == []
+
+
+def test_an_output_that_nobody_has_recorded_is_made_again(
+    snakemake: Callable[..., Any], copied: Path
+) -> None:
+    """Killed between a job's end and its record, Snakemake finds the output and its own mark of a start."""
+    output, words = "results/demo/refusals.json", (*MINI, "--", "results/demo/refusals.json")
+    assert snakemake(copied, *words).code == 0
+    mark = copied / ".snakemake/incomplete" / base64.urlsafe_b64encode(output.encode()).decode()
+    mark.touch()
+    assert "refusals.json" in snakemake(copied, "-n", *words).jobs
+    assert snakemake(copied, *words).code == 0 and not mark.exists()
+    assert not snakemake(copied, "-n", *words).jobs
 
 
 def test_a_stale_lock_of_snakemake_stops_no_run(snakemake: Callable[..., Any], copied: Path) -> None:
