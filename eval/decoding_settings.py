@@ -1,12 +1,13 @@
-"""Table 6: the decoding settings that the paper chose, those of its released code, and this run's."""
+"""Table 6: the decoding settings that the paper chose, those of its released code, and this run's.
+
+The workflow imports this module in every job, so pandas is loaded only where it is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.markdown import markdown_table
-from eval.paper import read_table
 from pipeline.tasks import LENGTH, PARTS_OF_SPEECH, SEMANTIC_CONTENT, SYNTAX_SPANS, SYNTAX_TREE
 
 Settings = Mapping[str, Any]
@@ -40,12 +41,16 @@ def settings_rows(methods: Mapping[str, Settings], released: Settings) -> list[l
 
 def settings_table(rows: Sequence[Sequence[str]]) -> str:
     """The rows as Markdown."""
+    from eval.markdown import markdown_table
+
     table = markdown_table(["task", "method", "published", "released", "ours"], rows)
     return "\n\n".join(["### Table 6: decoding settings, published, released and ours", _LEGEND, table])
 
 
 def _published() -> dict[tuple[str, str], str]:
     """The printed settings by task and method, without the cells that hold a dash."""
+    from eval.paper import read_table
+
     values: dict[tuple[str, str], list[str]] = {(task, method): [] for task in TASKS for method in METHODS}
     names = {theirs: ours for ours, theirs in METHODS.items()}
     for row in read_table("table6_hyperparameters").itertuples():

@@ -1,5 +1,7 @@
 # The files of figures, examples and the report. A figure NAME is results/<scale>/figures/NAME.{svg,pdf,png} with
 # its data as CSV and its caption as Markdown (a title of level 3, then what to see) beside it.
+from eval.decoding_settings import settings_rows
+
 FIGURES = f"{RESULTS}/figures"
 PICTURES = ("svg", "pdf", "png")
 ON_DEMAND = ("ablations", "likelihood", "sampling_ablations")  # tables
@@ -35,8 +37,6 @@ def report_files():
 
 def decoding():
     """The rows of Table 6."""
-    from eval.decoding_settings import settings_rows  # where it is needed: it loads pandas
-
     methods = {name: METHODS[name] for name in ("pplm", "fudge", "diffusion_lm") if name in METHODS}
     return settings_rows(methods, guidance_presets()["released"])
 
