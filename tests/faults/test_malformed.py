@@ -136,9 +136,10 @@ def test_a_command_refuses_malformed_input_in_one_line(module: str, few: Miniatu
     check(module, few, tmp_path, every=4)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("module", ON_DEMAND)
 def test_a_command_on_demand_does_too(module: str, on_demand: Miniature, tmp_path: Path) -> None:
-    check(module, on_demand, tmp_path, every=4)
+    check(module, on_demand, tmp_path)
 
 
 @pytest.mark.faults

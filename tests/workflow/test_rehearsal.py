@@ -17,7 +17,7 @@ from pipeline.settings import differences, resolve
 
 COUNTS = {
     *("steps", "batch_size", "samples", "targets", "tuning", "human", "last"),
-    *("updates", "passes", "iterations", "chains"),
+    *("updates", "passes", "iterations", "chains", "texts"),
 }
 SOURCES = {"scale", "data_dir", "source", "layer"}
 Snakemake = Callable[..., Any]
