@@ -94,6 +94,8 @@ def draw(data: pd.DataFrame, figure: str, outputs: dict[str, Path]) -> None:
             axes.set_title(f"{TITLES[kind]}\n({'stories' if corpus == 'stories' else 'corpus of the run'})")
             axes.set_yscale("log")
             axes.set_ylabel("lm-score (perplexity)")
+            if rows["note"].str.startswith("untrained").any():
+                axes.plot([], [], "o", color="black", **HOLLOW, label="untrained")
             for human in rows[rows["cell"] == HUMAN]["value"]:
                 axes.axhline(human, color=COLOURS[6], linestyle=":", linewidth=1, label="human")
             axes.legend(fontsize=7)
@@ -127,8 +129,6 @@ def _series(
         spread = None if np.isnan(row.low) else [[row.value - row.low], [row.high - row.value]]
         untrained = row.note.startswith("untrained")
         axes.errorbar([place], [row.value], spread, capsize=2, **{**look, **(HOLLOW if untrained else {})})
-        if untrained:
-            axes.annotate("untrained", (place, row.value), (0, 6), textcoords="offset points", fontsize=6)
     dots = [places[value] + shift + 0.06 for value in seeds[factor]]
     axes.plot(dots, seeds["value"], color=look["color"], linestyle="", marker=".", markersize=3)
     if label:

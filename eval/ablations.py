@@ -78,22 +78,21 @@ class Corpus:
 
 
 def read_cells(job: Job, corpora: Mapping[str, Corpus]) -> dict[str, dict[str, Measured]]:
-    """The texts of every cell by training seed.
+    """The texts of every cell by training seed; cells in the order of their files.
 
     Raises:
         InputError: samples of a cell that the settings do not describe, or a cell without samples.
     """
     described: Mapping[str, Mapping[str, Any]] = job.spec["cells"]
-    found: dict[str, dict[str, Measured]] = {name: {} for name in described}
+    found: dict[str, dict[str, Measured]] = {}
     for cell, path in cells(job.inputs, "samples").items():
         name, seed = cell.split("/seed")
-        if name not in found:
+        if name not in described:
             raise InputError(path, f"no cell '{name}' in the settings", "describe it in --spec")
         words = [split_words(sample.text) for sample in read_records(path, Sample)]
-        found[name][seed] = corpora[described[name]["corpus"]].measure(words)
-    for name, seeds in found.items():
-        if not seeds:
-            raise InputError("--input", f"no samples of cell '{name}'", f"add samples/{name}/seed0=FILE")
+        found.setdefault(name, {})[seed] = corpora[described[name]["corpus"]].measure(words)
+    if missing := next((name for name in described if name not in found), None):
+        raise InputError("--input", f"no samples of cell '{missing}'", f"add samples/{missing}/seed0=FILE")
     return found
 
 

@@ -33,6 +33,7 @@ CAPTION = (
     "success over lm-score, settings in their order joined by a line; up and to the left is better. Bars "
     "are 95 % intervals over texts, or over targets where there is a control.",
 )
+WIDE = 8  # times the smallest lm-score: then the axis is logarithmic
 ACROSS = 3  # panels in a row
 LM = "lm-score (perplexity)"
 
@@ -71,11 +72,22 @@ def _over_settings(axes: Axes, scores: pd.DataFrame) -> None:
 
 
 def _trade_off(axes: Axes, success: pd.DataFrame, scores: pd.DataFrame) -> None:
-    """Success over lm-score with both intervals, each point with its setting."""
-    spread = {"xerr": _spread(scores), "yerr": _spread(success)}
-    axes.errorbar(scores["value"], success["value"], **spread, capsize=2, elinewidth=0.6, **line(0))
-    for x, y, label in zip(scores["value"], success["value"], scores["variant"], strict=True):
-        axes.annotate(label, (x, y), (3, 3), textcoords="offset points", fontsize=7)
+    """Success over lm-score with both intervals, each point with its setting.
+
+    Settings of several words (``Adagrad 0.1``) are one series for each first word.
+    """
+    kinds = scores["variant"].str.rpartition(" ")[0]
+    for number, kind in enumerate(dict.fromkeys(kinds)):
+        own, reached = scores[kinds == kind], success[(kinds == kind).to_numpy()]
+        spread = {"xerr": _spread(own), "yerr": _spread(reached)}
+        axes.errorbar(own["value"], reached["value"], **spread, capsize=2, elinewidth=0.6, **line(number))
+        for x, y, label in zip(own["value"], reached["value"], own["variant"], strict=True):
+            axes.annotate(label.split()[-1], (x, y), (3, 3), textcoords="offset points", fontsize=7)
+        if kind:
+            axes.plot([], [], label=kind, **line(number))
+            axes.legend(fontsize=7)
+    if scores["value"].max() > WIDE * scores["value"].min():
+        axes.set_xscale("log")
     axes.set_xlabel(LM)
     axes.set_ylabel("success (%)")
 

@@ -112,8 +112,8 @@ def check_stage(spec: Mapping[str, Any], section: str = "") -> None:
     own = _complete(_at(section))["properties"] if section else {}
     validate(spec, {"type": "object", "properties": {**known, **own}}, "--spec")
     _check_method(spec.get("method", {}), "--spec.method")
-    for label, variant in spec.get("variants", {}).items():
-        _check_method(variant["method"], f"--spec.variants.{label}.method")
+    for number, variant in enumerate(spec.get("variants", [])):
+        _check_method(variant["method"], f"--spec.variants.{number}.method")
 
 
 def _check_method(method: Mapping[str, Any], where: str) -> None:

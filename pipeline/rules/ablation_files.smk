@@ -72,14 +72,15 @@ def variant_settings(wildcards):
     """The method's settings under every variant of a group, and how many texts each writes."""
     group = SAMPLING_GROUPS[wildcards.sampling_group]
     method, task = METHODS[group["method"]], group["task"]
-    variants = {
-        label: {
+    variants = [
+        {
+            "label": label,
             "method": for_task(varied(method, task, variant), task),
             "samples": variant.get("samples", group["samples"]),
         }
         for label, variant in group["variants"].items()
         if variant is not None
-    }
+    ]
     return spec(
         name=group["method"], variants=variants, seed=SAMPLING["seed"], most_words=most_words(task)
     )

@@ -36,10 +36,10 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 def run(
     run_command: Callable[..., Any], inputs: dict[str, Path], folder: Path, **variants: int
 ) -> list[Sample]:
-    own = {
-        label: {"method": {"module": "m", "word": label}, "samples": count}
+    own = [
+        {"label": label, "method": {"module": "m", "word": label}, "samples": count}
         for label, count in variants.items()
-    }
+    ]
     spec = {"name": "counting", "variants": own, "seed": 4, "most_words": 9}
     outputs = {"samples": folder / "s.jsonl", "seconds": folder / "s.json"}
     done = run_command("pipeline.variants", spec, inputs, outputs)
