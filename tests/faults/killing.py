@@ -23,7 +23,7 @@ JOB = re.compile(r"^(?:local)?rule .*\n(?:    .*\n)*", re.MULTILINE)
 FINISHED = re.compile(r"^Finished jobid: (\d+)", re.MULTILINE)
 KINDS = {"samples": Sample, "selected": Sample, "scores": Score, "targets": Target}
 MOST_SECONDS = 60  # before a kill: trainings are hit too
-PICTURES = {".pdf": b"%%EOF", ".png": b"IEND\xaeB`\x82"}  # how they end
+ENDS = {".pdf": b"%%EOF", ".png": b"IEND\xaeB`\x82", ".html": b"</html>"}  # of files that are no lines
 NOT_DECLARED = ("logs", "benchmarks")
 
 
@@ -160,8 +160,8 @@ def read_whole(path: Path, kind: str) -> None:
 
         with safe_open(path, "np") as file:
             assert file.metadata(), path
-    elif path.suffix in PICTURES:
-        assert path.read_bytes().rstrip().endswith(PICTURES[path.suffix]), path
+    elif path.suffix in ENDS:
+        assert path.read_bytes().rstrip().endswith(ENDS[path.suffix]), path
     else:
         assert path.read_text(encoding="utf-8").endswith("\n"), path
 
