@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,10 @@ def test_a_change_trains_its_own_cells_alone(
 
 
 def test_a_cell_of_the_language_model_s_vectors_waits_for_it(snakemake: Snakemake, finished: Path) -> None:
-    done = changed(snakemake, finished, {"cells": {"taken": {"model": {"embedding": "language_model"}}}})
-    assert trained(done) == of("taken") and "models/language_model.safetensors" in done.jobs
+    settings = {"cells": {"taken": {"model": {"embedding": "language_model"}}}}
+    done = changed(snakemake, finished, settings)
+    assert trained(done) == of("taken")
+    assert re.search(r"input: .*language_model\.safetensors.*\n    output: .*taken/seed0", done.told)
 
 
 def test_two_cells_that_are_the_same_end_the_run_with_one_line(snakemake: Snakemake, finished: Path) -> None:

@@ -77,6 +77,7 @@ TABLES = {f"tables/{name}.csv" for name in ("control", "judges")}  # composition
 COST = {"tables/cost.csv", "tables/signatures.json"}  # of all texts
 INFILLED = {"tables/infilling.csv", "tables/mbr_sizes.csv"}
 SHOWN = {"examples.csv", "report.html"}  # of everything
+PICTURES = (".svg", ".pdf", ".png")
 FIGURES = {f"figures/{name}" for name in ("word_vectors.csv", "figure_3.svg", "figure_5.csv", "figure_5.svg")}
 JUDGE_MODELS = {
     f"models/{judge}_{part}.safetensors" for judge in ("judge1", "judge2") for part in ("tagger", "parser")
@@ -319,7 +320,7 @@ def test_every_file_has_a_sidecar_and_every_job_a_log(finished: Finished) -> Non
     made = {
         path
         for path in finished.results.rglob("*")
-        if path.suffix in (".jsonl", ".safetensors", ".csv", ".md", ".json")
+        if path.suffix in (".jsonl", ".safetensors", ".csv", ".md", ".json", ".html", *PICTURES)
         and not path.name.endswith(".run.json")
         and "benchmarks" not in path.parts
     }
