@@ -376,6 +376,7 @@ def test_another_figure_that_was_made_comes_into_the_report(snakemake: Snakemake
     other.with_suffix(".md").write_text("### Figure 4\n")
     assert again(snakemake, finished) == {"report.html"}
     other.unlink()
+    other.with_suffix(".md").unlink()
     assert not again(snakemake, finished)
 
 
