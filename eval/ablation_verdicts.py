@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from eval.verdicts import Estimate, Verdict, difference, outcome, undecided
-from pipeline.ablations import FACTORS
+from pipeline.factors import FACTORS
 
 COLUMNS = ("cell", "corpus", *FACTORS, "metric", "seed", "value", "low", "high", "texts", "note")
 Cells = Mapping[tuple[Any, ...], Estimate]  # by the values of some factors; untrained cells are absent
@@ -71,7 +71,7 @@ def steady(scores: Cells) -> Verdict:
     statement = "x0 stays steady over dimensions while epsilon collapses"
     both = sorted(d for kind, d in scores if kind == "x0" and ("eps", d) in scores)
     if len(both) < 2:
-        return undecided(statement, f"both are trained at {len(both)} dimensions.")
+        return undecided(statement, f"dimensions at which both are trained: {len(both)}.")
     small, large = both[0], both[-1]
     x0, eps = (difference([scores[kind, large]], [scores[kind, small]]) for kind in ("x0", "eps"))
     numbers = f"lm at d {large} over d {small}: x0 {x0.factor()}, eps {eps.factor()}; one over the other"

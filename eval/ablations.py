@@ -26,10 +26,10 @@ from eval.replicates import Replicates, cell_intervals
 from eval.select import cells, require, split_words
 from eval.statistics import NAN, Bounds, mean_interval
 from eval.verdicts import verdict_lines
-from pipeline.ablations import FACTORS
 from pipeline.command import Job, command
 from pipeline.corpora.vocabulary import Vocabulary
 from pipeline.errors import InputError
+from pipeline.factors import FACTORS
 from pipeline.files import write_text
 from pipeline.human import HUMAN
 from pipeline.records import Sample, Text, read_records

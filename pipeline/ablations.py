@@ -11,7 +11,6 @@ from pipeline.schema import Settings
 from pipeline.settings import merged
 
 STORIES = "stories"  # a cell's corpus, where it is not that of the run
-FACTORS = ("network", "embedding", "predict", "dimension", "schedule")  # what the grids vary
 SPECIFIC = ("model", "training", "sampling")
 
 
@@ -41,9 +40,3 @@ def varied(method: Settings, task: str, variant: Mapping[str, Any]) -> Settings:
     own = {"sampling": variant["sampling"]} if "sampling" in variant else {}
     guidance = {"guidance": {task: variant["guidance"]}} if "guidance" in variant else {}
     return merged(method, {**own, **guidance})
-
-
-def factors(cell: Settings) -> dict[str, Any]:
-    """What a table says about a cell: its corpus and the value of each factor."""
-    model = {"network": "transformer", **cell["model"]}
-    return {"corpus": cell["corpus"], **{name: model[name] for name in FACTORS}}

@@ -1,5 +1,6 @@
 # What is made on demand: cells of the ablation grids, groups of the sampling ablations, Table 7.
-from pipeline.ablations import STORIES, ablation_cells, factors, seeded, varied
+from pipeline.ablations import STORIES, ablation_cells, seeded, varied
+from pipeline.factors import factors
 from pipeline.command import exit_codes
 
 ABLATIONS = S["ablations"]

@@ -10,7 +10,7 @@ import pytest
 
 from eval.ablation_verdicts import COLUMNS, ablation_verdicts, panel
 from eval.verdicts import FAILS, HOLDS, UNDECIDED, Verdict
-from pipeline.ablations import FACTORS
+from pipeline.factors import FACTORS
 
 BASE = {
     "corpus": "run", "network": "transformer", "embedding": "learned", "predict": "x0",

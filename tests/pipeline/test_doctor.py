@@ -248,6 +248,7 @@ def test_the_pretrained_models_of_the_paper_are_found_wherever_they_stand() -> N
         "teacher.model.source": "gpt2",
         "fine_tuning.model.source": "gpt2",
         "story_encoder.model.source": "roberta-large",
+        "story_teacher.model.source": "gpt2",
     }
     ranked = resolve("demo", {"methods": {"cold": {"ranking": "some-bert"}}})
     assert dict(models.pretrained(ranked)) == {"methods.cold.ranking": "some-bert"}
