@@ -21,7 +21,7 @@ from eval.ablation_verdicts import COLUMNS, ablation_verdicts
 from eval.csv_tables import table_csv
 from eval.fluency import Teacher
 from eval.guards import distinct_n, mean_length
-from eval.markdown import markdown_table, number_text
+from eval.markdown import interval_text, markdown_table, number_text
 from eval.replicates import Replicates, cell_intervals
 from eval.select import cells, require, split_words
 from eval.statistics import NAN, Bounds, mean_interval
@@ -86,7 +86,7 @@ def read_cells(job: Job, corpora: Mapping[str, Corpus]) -> dict[str, dict[str, M
     described: Mapping[str, Mapping[str, Any]] = job.spec["cells"]
     found: dict[str, dict[str, Measured]] = {}
     for cell, path in cells(job.inputs, "samples").items():
-        name, seed = cell.split("/seed")
+        name, _, seed = cell.partition("/seed")
         if name not in described:
             raise InputError(path, f"no cell '{name}' in the settings", "describe it in --spec")
         words = [split_words(sample.text) for sample in read_records(path, Sample)]
@@ -145,7 +145,7 @@ def ablation_markdown(table: pd.DataFrame) -> str:
     for (_, name), rows in table.groupby(["corpus", "cell"], sort=False):
         whole = {row.metric: row for row in rows[rows["seed"] == ""].itertuples(index=False)}
         seeds = rows[rows["seed"] != ""]["value"]
-        shown = [_shown(whole[metric]) for metric in METRICS]
+        shown = [interval_text(whole[metric]) for metric in METRICS]
         own = [str(getattr(whole["lm_score"], key)) for key in ("corpus", *FACTORS)]
         state = "untrained" if whole["lm_score"].note.startswith("untrained") else ""
         by_seed = ", ".join(number_text(value, "lm_score") for value in seeds)
@@ -154,11 +154,6 @@ def ablation_markdown(table: pd.DataFrame) -> str:
     verdicts = verdict_lines(chain.from_iterable(ablation_verdicts(table).values()))
     parts = ("### Ablations: texts without control", LEGEND, markdown_table(header, body), verdicts)
     return "\n\n".join(parts) + "\n"
-
-
-def _shown(row: Any) -> str:
-    value, low, high = (number_text(x, row.metric) for x in (row.value, row.low, row.high))
-    return value if np.isnan(row.low) else f"{value} [{low}, {high}]"
 
 
 def main(job: Job) -> None:

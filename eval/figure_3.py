@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from eval.csv_tables import read_table
+from eval.csv_tables import read_table, table_csv
 from eval.figures import new_figure, point, save, style
 from eval.markdown import markdown_table
 from eval.statistics import mean_interval
@@ -201,16 +201,14 @@ def _tag_table(points: pd.DataFrame) -> str:
 def main(job: Job) -> None:
     """Draw the figure; write its data and its caption."""
     seed = job.spec["seed"]
-    vectors = read_table(job.inputs["vectors"], ("word",), None, "diffusion_lm.word_vectors").set_index(
-        "word"
-    )
+    vectors = read_table(job.inputs["vectors"], ("word",), None, "diffusion_lm.word_vectors")
+    vectors = vectors.set_index("word")
     tags = clear_tags(read_records(job.inputs["corpus"], Text))
     points = point_table(vectors, tags, seed)
     numbers = shares(vectors.loc[points["word"]].to_numpy(), points["tag"].to_numpy(), seed)
     save(draw(points, numbers), job.outputs)
-    table = pd.DataFrame(numbers)
-    for name, data in (("points", points), ("numbers", table)):
-        write_text(job.outputs[name], data.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+    write_text(job.outputs["points"], table_csv(points))
+    write_text(job.outputs["numbers"], table_csv(pd.DataFrame(numbers)))
     write_text(job.outputs["caption"], caption(points, numbers, len(vectors)))
 
 

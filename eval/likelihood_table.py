@@ -21,7 +21,7 @@ from eval.select import cells
 from eval.statistics import target_draws
 from eval.verdicts import Estimate, Verdict, outcome, verdict_lines
 from pipeline.command import Job, command
-from pipeline.errors import InputError
+from pipeline.errors import InputError, nearest
 from pipeline.files import write_text
 from pipeline.records import Likelihood, read_records
 
@@ -94,8 +94,10 @@ def read(files: Mapping[str, Path]) -> dict[str, list[Likelihood]]:
     """The likelihoods of every model.
 
     Raises:
-        InputError: the language model is missing, or the models were not asked for the same texts.
+        InputError: an unknown model, no language model, or models that were not asked for the same texts.
     """
+    if unknown := next((name for name in files if name not in TITLES), None):
+        raise InputError(files[unknown], f"no model '{unknown}' in Table 7", nearest(unknown, TITLES))
     found = {name: read_records(path, Likelihood) for name, path in files.items()}
     if EXACT not in found:
         raise InputError("--input", f"'likelihood/{EXACT}' is missing", "add its file")
@@ -103,7 +105,7 @@ def read(files: Mapping[str, Path]) -> dict[str, list[Likelihood]]:
     for name, likelihoods in found.items():
         if [(one.text_id, one.tokens) for one in likelihoods] != asked:
             raise InputError(files[name], f"other texts than those of {EXACT}", "make both files anew")
-    return {name: found[name] for name in sorted(found, key=lambda name: [*TITLES].index(name))}
+    return {name: found[name] for name in TITLES if name in found}
 
 
 def verdict(found: Mapping[str, Sequence[Likelihood]], seed: int) -> Verdict:

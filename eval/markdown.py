@@ -200,9 +200,14 @@ def cell_text(row: Any | None, refused: bool) -> str:
     """``83.5 [79.1, 87.2] (81.2)``, without what is absent; ``n/a`` for what a method cannot do."""
     if row is None:
         return "n/a" if refused else "–"
-    value, low, high, paper = (number_text(x, row.metric) for x in (row.value, row.low, row.high, row.paper))
-    interval = "" if np.isnan(row.low) else f" [{low}, {high}]"
-    return ("n/a" if refused else value + interval) + ("" if np.isnan(row.paper) else f" ({paper})")
+    paper = "" if np.isnan(row.paper) else f" ({number_text(row.paper, row.metric)})"
+    return ("n/a" if refused else interval_text(row)) + paper
+
+
+def interval_text(row: Any) -> str:
+    """``83.5 [79.1, 87.2]``, or the value alone where there is no interval."""
+    value, low, high = (number_text(x, row.metric) for x in (row.value, row.low, row.high))
+    return value if np.isnan(row.low) else f"{value} [{low}, {high}]"
 
 
 def number_text(value: float, metric: str) -> str:

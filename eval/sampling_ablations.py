@@ -22,7 +22,7 @@ from eval.csv_tables import table_csv
 from eval.fluency import Teacher
 from eval.guards import distinct_n
 from eval.layout import success_metrics
-from eval.markdown import markdown_table, number_text
+from eval.markdown import interval_text, markdown_table
 from eval.mbr_sizes import choices
 from eval.sampling_verdicts import COLUMNS, enough_steps
 from eval.score import frame, load_judges, score_samples
@@ -124,7 +124,7 @@ def markdown(table: pd.DataFrame, seconds: Mapping[str, Mapping[str, float]]) ->
         header = [group, *metrics, "tokens", "backward", "seconds"]
         body = []
         for variant, own in rows.groupby("variant", sort=False):
-            shown = {row.metric: _shown(row) for row in own.itertuples(index=False)}
+            shown = {row.metric: interval_text(row) for row in own.itertuples(index=False)}
             first = own.iloc[0]
             per_text = seconds.get(group, {}).get(variant, NAN) / first["texts"]
             cost = [f"{first[name]:.0f}" for name in COST]
@@ -132,11 +132,6 @@ def markdown(table: pd.DataFrame, seconds: Mapping[str, Mapping[str, float]]) ->
             body.append([variant, *(shown[metric] for metric in metrics), *cost, took])
         parts += [f"#### {group}: {task}", markdown_table(header, body)]
     return "\n\n".join([*parts, verdict_lines([enough_steps(table)])]) + "\n"
-
-
-def _shown(row: Any) -> str:
-    value, low, high = (number_text(x, row.metric) for x in (row.value, row.low, row.high))
-    return value if np.isnan(row.low) else f"{value} [{low}, {high}]"
 
 
 def main(job: Job) -> None:

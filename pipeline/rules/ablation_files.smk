@@ -1,7 +1,7 @@
 # What is made on demand: cells of the ablation grids, groups of the sampling ablations, Table 7.
 from pipeline.ablations import STORIES, ablation_cells, seeded, varied
-from pipeline.factors import factors
 from pipeline.command import exit_codes
+from pipeline.factors import factors
 
 ABLATIONS = S["ablations"]
 with exit_codes():
@@ -12,7 +12,6 @@ SAMPLING = S["sampling_ablations"]
 SAMPLING_GROUPS = {name: group for name, group in SAMPLING["groups"].items() if group is not None}
 SAMPLING_TASKS = sorted({group["task"] for group in SAMPLING_GROUPS.values()})
 SAMPLING_JUDGES = {name: file for task in SAMPLING_TASKS for name, file in judges_of(task).items() if "judge1" in name}
-
 
 
 def ablation_corpus(corpus):
