@@ -13,7 +13,7 @@ help:
 	@echo 'make test            lint, formatting, types, workflow lint and tests'
 	@echo 'make lint            the same without the tests'
 	@echo 'make test-faults     malformed inputs of every command, full disks, killed jobs (as root; about an hour)'
-	@echo 'make test-slurm      a SLURM of one node runs the workflow (as root, with slurm-wlm and munge installed)'
+	@echo 'make test-slurm      a SLURM of one node runs a miniature and the demo (as root, with slurm-wlm and munge; about an hour)'
 	@echo 'make rehearse-paper  every job of scale=paper on little data with models of random weights'
 	@echo 'make validate        check the stored results: hashes, coverage, selection, tables, signatures'
 	@echo 'make venv            only make or update .venv'
